@@ -1,0 +1,64 @@
+import { z } from 'zod'
+import { defineEndpoints } from './endpoint.ts'
+import * as schemas from './schemas.ts'
+
+const name = z.strictObject({ name: schemas.environmentName })
+const operationId = z.strictObject({ id: z.string().max(64) })
+const taskId = z.strictObject({ id: z.string().max(64) })
+const hostname = z.strictObject({ hostname: schemas.nodeName })
+
+/** Everything the Host answers. */
+export const hostApi = defineEndpoints({
+  getHealth: { method: 'GET', path: '/api/health', summary: 'Whether the Host works, and what is wrong if not', role: 'public', response: { status: 200, body: schemas.health }, errors: [] },
+  getOpenApi: { method: 'GET', path: '/openapi.json', summary: 'This contract as OpenAPI 3.1', role: 'admin', response: { status: 200, stream: 'application/json' }, errors: [] },
+
+  listContainers: { method: 'GET', path: '/api/containers', summary: 'The persistent containers of HakuRiver', role: 'admin', response: { status: 200, body: z.object({ items: z.array(schemas.container) }) }, errors: ['engine.unavailable'] },
+  createContainer: {
+    method: 'POST', path: '/api/containers', summary: 'Create and start the persistent container of an environment', role: 'admin',
+    body: schemas.createContainerBody, response: { status: 202, body: schemas.operation },
+    errors: ['environment.name_invalid', 'image.reference_invalid', 'container.exists', 'container.name_taken', 'environment.busy', 'task.mount_not_allowed', 'engine.unavailable'],
+  },
+  getContainer: { method: 'GET', path: '/api/containers/{name}', summary: 'One container', role: 'admin', params: name, response: { status: 200, body: schemas.container }, errors: ['environment.name_invalid', 'container.not_found', 'engine.unavailable'] },
+  deleteContainer: { method: 'DELETE', path: '/api/containers/{name}', summary: 'Stop and remove the container; its versions stay', role: 'admin', params: name, response: { status: 204 }, errors: ['environment.name_invalid', 'container.not_found', 'environment.busy', 'engine.unavailable'] },
+  startContainer: { method: 'POST', path: '/api/containers/{name}/start', summary: 'Start a stopped container', role: 'admin', params: name, response: { status: 200, body: schemas.container }, errors: ['environment.name_invalid', 'container.not_found', 'environment.busy', 'engine.unavailable'] },
+  stopContainer: { method: 'POST', path: '/api/containers/{name}/stop', summary: 'Stop a running container', role: 'admin', params: name, response: { status: 200, body: schemas.container }, errors: ['environment.name_invalid', 'container.not_found', 'environment.busy', 'engine.unavailable'] },
+  openTerminal: {
+    method: 'GET', path: '/api/containers/{name}/terminal', summary: 'A shell in the running container, over a WebSocket', role: 'admin', params: name,
+    query: z.strictObject({ tty: z.stringbool().default(true), columns: z.coerce.number().int().min(1).max(10_000).catch(80).default(80), rows: z.coerce.number().int().min(1).max(10_000).catch(24).default(24) }),
+    response: { status: 101, socket: 'core/terminal/protocol' }, errors: ['environment.name_invalid', 'container.not_found', 'container.not_running', 'container.no_shell', 'engine.unavailable'],
+  },
+
+  listEnvironments: { method: 'GET', path: '/api/environments', summary: 'Packaged environments with their versions', role: 'admin', response: { status: 200, body: z.object({ items: z.array(schemas.environment) }) }, errors: ['storage.unavailable'] },
+  getEnvironment: { method: 'GET', path: '/api/environments/{name}', summary: 'One packaged environment', role: 'admin', params: name, response: { status: 200, body: schemas.environment }, errors: ['environment.name_invalid', 'environment.no_version', 'storage.unavailable'] },
+  createVersion: {
+    method: 'POST', path: '/api/environments/{name}/versions', summary: 'Package the container as a new version', role: 'admin', params: name,
+    body: schemas.createVersionBody, response: { status: 202, body: schemas.operation },
+    errors: ['environment.name_invalid', 'container.not_found', 'environment.busy', 'engine.unavailable', 'storage.unavailable'],
+  },
+
+  listOperations: { method: 'GET', path: '/api/operations', summary: 'Work in the background, newest first', role: 'admin', query: schemas.pageQuery, response: { status: 200, body: schemas.page(schemas.operation) }, errors: [] },
+  getOperation: { method: 'GET', path: '/api/operations/{id}', summary: 'One operation; `wait` holds the answer until it has ended', role: 'admin', params: operationId, query: schemas.waitQuery, response: { status: 200, body: schemas.operation }, errors: ['operation.not_found'] },
+  followOperation: { method: 'GET', path: '/api/operations/{id}/events', summary: 'The operation as server-sent events, one for each change, until it has ended', role: 'admin', params: operationId, response: { status: 200, stream: 'text/event-stream' }, errors: ['operation.not_found'] },
+  cancelOperation: { method: 'POST', path: '/api/operations/{id}/cancel', summary: 'Undo a running operation', role: 'admin', params: operationId, response: { status: 202, body: schemas.operation }, errors: ['operation.not_found', 'operation.finished'] },
+
+  listNodes: { method: 'GET', path: '/api/nodes', summary: 'Nodes with their resources', role: 'admin', response: { status: 200, body: z.object({ items: z.array(schemas.node) }) }, errors: [] },
+  getNode: { method: 'GET', path: '/api/nodes/{hostname}', summary: 'One node', role: 'admin', params: hostname, response: { status: 200, body: schemas.node }, errors: ['node.name_invalid', 'node.not_found'] },
+
+  submitTask: {
+    method: 'POST', path: '/api/tasks', summary: 'Submit a command, one task for each target', role: 'admin', body: schemas.submitBody, maxBodyBytes: 4 * 1024 * 1024,
+    response: { status: 201, body: schemas.submitResponse },
+    errors: ['environment.name_invalid', 'environment.no_version', 'target.invalid', 'node.not_found', 'node.too_small', 'task.command_invalid', 'task.mount_not_allowed', 'storage.unavailable'],
+  },
+  listTasks: { method: 'GET', path: '/api/tasks', summary: 'Tasks, newest first', role: 'admin', query: schemas.pageQuery.extend({ state: z.string().optional(), node: z.string().optional(), environment: z.string().optional() }), response: { status: 200, body: schemas.page(schemas.task) }, errors: [] },
+  getTask: { method: 'GET', path: '/api/tasks/{id}', summary: 'One task; `wait` holds the answer until it has ended', role: 'admin', params: taskId, query: schemas.waitQuery, response: { status: 200, body: schemas.task }, errors: ['task.not_found'] },
+  killTask: { method: 'POST', path: '/api/tasks/{id}/kill', summary: 'End a task', role: 'admin', params: taskId, response: { status: 202, body: schemas.task }, errors: ['task.not_found', 'task.finished'] },
+  pauseTask: { method: 'POST', path: '/api/tasks/{id}/pause', summary: 'Freeze a running task', role: 'admin', params: taskId, response: { status: 202, body: schemas.task }, errors: ['task.not_found', 'task.finished', 'task.state'] },
+  resumeTask: { method: 'POST', path: '/api/tasks/{id}/resume', summary: 'Go on with a paused task', role: 'admin', params: taskId, response: { status: 202, body: schemas.task }, errors: ['task.not_found', 'task.finished', 'task.state'] },
+  getTaskStdout: { method: 'GET', path: '/api/tasks/{id}/stdout', summary: 'What the task printed', role: 'admin', params: taskId, query: schemas.outputQuery, response: { status: 200, stream: 'application/octet-stream' }, errors: ['task.not_found', 'storage.unavailable'] },
+  getTaskStderr: { method: 'GET', path: '/api/tasks/{id}/stderr', summary: 'What the task printed to standard error', role: 'admin', params: taskId, query: schemas.outputQuery, response: { status: 200, stream: 'application/octet-stream' }, errors: ['task.not_found', 'storage.unavailable'] },
+
+  registerRunner: { method: 'POST', path: '/api/runners/register', summary: 'A Runner reports for duty', role: 'runner', body: schemas.registerBody, response: { status: 200, body: schemas.registerResponse }, errors: ['node.name_invalid', 'node.name_in_use'] },
+  heartbeat: { method: 'POST', path: '/api/runners/{hostname}/heartbeat', summary: 'A Runner lives', role: 'runner', params: hostname, body: schemas.heartbeatBody, response: { status: 204 }, errors: ['node.name_invalid', 'node.not_found'] },
+  reportTasks: { method: 'POST', path: '/api/runners/{hostname}/reports', summary: 'What a Runner saw of its tasks', role: 'runner', params: hostname, body: schemas.reportsBody, maxBodyBytes: 16 * 1024 * 1024, response: { status: 200, body: schemas.reportsResponse }, errors: ['node.name_invalid', 'node.not_found'] },
+})
+export type HostApi = typeof hostApi

@@ -1,0 +1,279 @@
+import { z } from 'zod'
+import { isEnvironmentName, ENVIRONMENT_NAME_RULE, isNodeName, quote } from '../names.ts'
+import { taskReasons, taskStates, taskWishes } from '../tasks/states.ts'
+
+/** Shapes on the wire. Times are ISO 8601 UTC, sizes are bytes, ids are strings that sort by time. */
+
+export const environmentName = z.string().superRefine((name, context) => {
+  if (!isEnvironmentName(name)) context.addIssue({ code: 'custom', message: `${quote(name)} is not a valid environment name. Use ${ENVIRONMENT_NAME_RULE}.`, params: { code: 'environment.name_invalid' } })
+})
+export const nodeName = z.string().superRefine((name, context) => {
+  if (!isNodeName(name)) context.addIssue({ code: 'custom', message: `${quote(name)} is not a valid node name.`, params: { code: 'node.name_invalid' } })
+})
+const time = z.iso.datetime()
+const bytes = z.int().nonnegative()
+
+export const problem = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  code: z.string(),
+  detail: z.string(),
+  issues: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+})
+export type Problem = z.infer<typeof problem>
+
+/** Lists: newest first; `cursor` is the id after which to go on. */
+export const pageQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  cursor: z.string().max(100).optional(),
+})
+
+export const waitQuery = z.strictObject({
+  /** Hold the answer until the object has ended, for at most this many seconds. */
+  wait: z.coerce.number().min(0).max(60).default(0),
+})
+
+export function page<T extends z.ZodType>(item: T) {
+  return z.object({ items: z.array(item), nextCursor: z.string().nullable() })
+}
+
+// --- health ---
+
+export const health = z.object({ status: z.enum(['ok', 'degraded', 'stopping']), version: z.string(), problems: z.array(problem) })
+export type Health = z.infer<typeof health>
+
+// --- containers ---
+
+export const containerStatus = z.enum(['created', 'running', 'paused', 'restarting', 'removing', 'exited', 'dead'])
+export const container = z.object({
+  id: z.string(),
+  name: z.string(),
+  image: z.string(),
+  status: containerStatus,
+  created: time,
+})
+export type Container = z.infer<typeof container>
+
+export const createContainerBody = z.strictObject({
+  name: environmentName,
+  image: z.string().min(1).max(512),
+  /** Pull even when the Engine has the image. */
+  pull: z.boolean().default(false),
+  /** An equal container (same image, same options) that exists is a success. */
+  ifNotExists: z.boolean().default(false),
+  env: z.record(z.string(), z.string()).default({}),
+  /** `SRC:DST[:ro]`, below the roots of `docker.allowed_mounts`. */
+  mounts: z.array(z.string()).max(64).default([]),
+})
+export type CreateContainerBody = z.infer<typeof createContainerBody>
+
+// --- environments and versions ---
+
+export const version = z.object({
+  environment: z.string(),
+  version: z.int(),
+  fileName: z.string(),
+  created: time,
+  size: bytes,
+  author: z.string().nullable(),
+  note: z.string().nullable(),
+  baseImage: z.string().nullable(),
+  /** Image id on Engines with a graph driver; `null` for a tarball made by other tools. */
+  configDigest: z.string().nullable(),
+})
+export type Version = z.infer<typeof version>
+
+export const environment = z.object({
+  name: z.string(),
+  latest: version,
+  older: z.array(version),
+})
+export type Environment = z.infer<typeof environment>
+
+export const createVersionBody = z.strictObject({
+  note: z.string().max(4096).default(''),
+})
+
+// --- operations ---
+
+export const operationKind = z.enum(['create_container', 'create_version'])
+export const operationState = z.enum(['running', 'succeeded', 'failed', 'cancelled'])
+export const operationProgress = z.object({
+  /** What is being done now: `pull`, `stop`, `commit`, `save`, … */
+  phase: z.string(),
+  /** Bytes done and, where known, in all. */
+  bytes: bytes.nullable(),
+  totalBytes: bytes.nullable(),
+  message: z.string(),
+})
+export type OperationProgress = z.infer<typeof operationProgress>
+
+export const operation = z.object({
+  id: z.string(),
+  kind: operationKind,
+  environment: z.string(),
+  state: operationState,
+  progress: operationProgress,
+  created: time,
+  finished: time.nullable(),
+  /** Of a finished operation: the container or the version that it made. */
+  result: z.union([container, version]).nullable(),
+  error: problem.nullable(),
+})
+export type Operation = z.infer<typeof operation>
+
+// --- nodes ---
+
+export const nodeHardware = z.object({
+  cores: z.int().positive(),
+  memoryBytes: bytes,
+})
+export const nodeUsage = z.object({
+  cpuPercent: z.number().nullable(),
+  memoryUsedBytes: bytes.nullable(),
+})
+export const engineInfo = z.object({
+  version: z.string(),
+  storageDriver: z.string(),
+  architecture: z.string(),
+})
+
+export const node = z.object({
+  hostname: z.string(),
+  url: z.string(),
+  state: z.enum(['online', 'offline']),
+  lastHeartbeat: time,
+  cores: z.int(),
+  coresReserved: z.int(),
+  memoryBytes: bytes,
+  memoryReservedBytes: bytes,
+  usage: nodeUsage,
+  engine: engineInfo.nullable(),
+  runnerVersion: z.string(),
+})
+export type Node = z.infer<typeof node>
+
+export const registerBody = z.strictObject({
+  hostname: nodeName,
+  url: z.url({ protocol: /^https?$/ }),
+  /** Grows with each start of the Runner, so that a zombie can be told from its successor. */
+  instanceId: z.string().min(1).max(64),
+  /** What the Host shows when it calls this Runner. */
+  hostToken: z.string().min(32).max(256),
+  hardware: nodeHardware,
+  engine: engineInfo.nullable(),
+  runnerVersion: z.string().max(64),
+})
+export type RegisterBody = z.infer<typeof registerBody>
+export const registerResponse = z.object({
+  heartbeatSeconds: z.number().positive(),
+})
+
+export const heartbeatBody = z.strictObject({
+  instanceId: z.string().min(1).max(64),
+  usage: nodeUsage,
+  engine: engineInfo.nullable(),
+  /** Ids of every unfinished or unacknowledged task the Runner knows. */
+  tasks: z.array(z.string()),
+})
+export type HeartbeatBody = z.infer<typeof heartbeatBody>
+
+// --- tasks ---
+
+export const taskId = z.string().regex(/^[0-9a-z]{26}$/, 'not a task id')
+const argument = z.string().max(131_072).refine((text) => !text.includes('\0'), 'contains a NUL character')
+const environmentVariables = z.record(z.string().regex(/^[^=\0\n]+$/, 'is not a name of an environment variable').max(1024), argument)
+
+export const submitBody = z.strictObject({
+  /** argv. No shell touches it. */
+  command: z.array(argument).min(1).max(10_000).refine((argv) => argv[0] !== '', 'begins with an empty word'),
+  environment: environmentName,
+  /** `HOST[:NUMA][::GPU,…]`, one task each; empty: the Host picks a node. */
+  targets: z.array(z.string()).max(1000).default([]),
+  cores: z.int().min(1).max(4096).default(1),
+  /** Limit and reservation; `null`: no limit, nothing reserved. */
+  memoryBytes: z.int().min(6 * 1024 * 1024, 'is less than 6 MiB, the least the Engine takes').nullable().default(null),
+  env: environmentVariables.default({}),
+  /** `SRC:DST[:ro]`, below the roots of `docker.allowed_mounts`. */
+  mounts: z.array(z.string()).max(64).default([]),
+})
+export type SubmitBody = z.infer<typeof submitBody>
+
+export const task = z.object({
+  id: z.string(),
+  state: z.enum(taskStates),
+  wish: z.enum(taskWishes),
+  reason: z.enum(taskReasons).nullable(),
+  /** One sentence for people about `reason`. */
+  message: z.string().nullable(),
+  exitCode: z.int().nullable(),
+  node: z.string().nullable(),
+  target: z.string().nullable(),
+  environment: z.string(),
+  version: z.int(),
+  command: z.array(z.string()),
+  env: z.record(z.string(), z.string()),
+  mounts: z.array(z.string()),
+  cores: z.int(),
+  memoryBytes: bytes.nullable(),
+  submitted: time,
+  started: time.nullable(),
+  finished: time.nullable(),
+})
+export type Task = z.infer<typeof task>
+
+export const submitResponse = z.object({ tasks: z.array(task) })
+
+export const outputQuery = z.strictObject({
+  /** First byte to send. */
+  offset: z.coerce.number().int().min(0).default(0),
+  /** Go on until the task has ended and everything was sent. */
+  follow: z.stringbool().default(false),
+})
+
+// --- Host ↔ Runner ---
+
+/** What the Host tells a Runner to run. Everything is decided: the Runner chooses nothing. */
+export const taskOrder = z.strictObject({
+  id: taskId,
+  environment: z.string(),
+  version: z.int(),
+  fileName: z.string(),
+  /** Image ids by which the version is known; `null` for a tarball made by other tools. */
+  configDigest: z.string().nullable(),
+  manifestDigest: z.string().nullable(),
+  command: z.array(z.string()).min(1),
+  env: z.record(z.string(), z.string()),
+  mounts: z.array(z.string()),
+  cores: z.int().positive(),
+  memoryBytes: bytes.nullable(),
+  network: z.string(),
+  privileged: z.boolean(),
+})
+export type TaskOrder = z.infer<typeof taskOrder>
+
+/** What a Runner saw of a task: the whole picture each time, so that reports may be lost, doubled or late. */
+export const taskReport = z.strictObject({
+  id: taskId,
+  /** Grows with every report about this task. The Host ignores what it has already overtaken. */
+  sequence: z.int().positive(),
+  state: z.enum(taskStates),
+  reason: z.enum(taskReasons).nullable(),
+  message: z.string().nullable(),
+  exitCode: z.int().nullable(),
+  started: time.nullable(),
+  finished: time.nullable(),
+  /** Final sizes of the output files, so that the Host knows when it has read all of them. */
+  stdoutBytes: bytes.nullable(),
+  stderrBytes: bytes.nullable(),
+})
+export type TaskReport = z.infer<typeof taskReport>
+
+export const reportsBody = z.strictObject({ instanceId: z.string(), reports: z.array(taskReport).min(1).max(1000) })
+export const reportsResponse = z.object({
+  /** Ids whose last report the Host has stored; of a finished one the Runner may now remove the container. */
+  acknowledged: z.array(z.string()),
+  /** Ids that the Host never gave to this node: the Runner ends and forgets them. */
+  unknown: z.array(z.string()),
+})

@@ -1,0 +1,52 @@
+import { homedir, hostname } from 'node:os'
+import { join } from 'node:path'
+import { z } from 'zod'
+
+const port = z.int().min(1).max(65_535)
+const absolutePath = z.string().startsWith('/', 'must be an absolute path')
+const home = (...parts: string[]) => join(homedir(), '.hakuriver', ...parts)
+const mountRoots = z.array(absolutePath)
+
+/**
+ * The configuration of a Host, a Runner and the command line: one file for all, `config.toml`. Section and key names are
+ * those of HakuRiver 0.3 where they mean the same. The table in the README is checked against this schema.
+ */
+export const configSchema = z.strictObject({
+  network: z.strictObject({
+    host_bind_ip: z.string().default('127.0.0.1').describe('Address the Host listens on; `0.0.0.0` for all'),
+    host_port: port.default(8000).describe('Port of the Host'),
+    host_reachable_address: z.string().default('127.0.0.1').describe('Address under which Runners and clients reach the Host'),
+    runner_address: z.string().default('127.0.0.1').describe('Address under which the Host reaches this Runner'),
+    runner_bind_ip: z.string().default('').describe('Address the Runner listens on; empty: `runner_address`'),
+    runner_port: port.default(8001).describe('Port of the Runner'),
+    allowed_hosts: z.array(z.string()).default([]).describe('More names by which clients may call the Host or Runner'),
+  }).prefault({}),
+  paths: z.strictObject({
+    shared_dir: absolutePath.default(() => home('shared')).describe('Shared directory (NFS), mounted on the Host and every node; must exist'),
+    state_dir: absolutePath.default(() => home('state')).describe('Local directory for state and tokens'),
+    local_temp_dir: absolutePath.default('/tmp/hakuriver').describe('Local directory of a node, seen in tasks as `/local_temp`'),
+  }).prefault({}),
+  docker: z.strictObject({
+    socket: absolutePath.default('/var/run/docker.sock').describe('Socket of the Docker Engine'),
+    container_dir: z.string().regex(/^[\w.-]+$/, 'must be one directory name').default('hakuriver-containers').describe('Directory of the tarballs, below `shared_dir`'),
+    keep_versions: z.int().min(1).default(1).describe('Versions of each environment that packaging leaves'),
+    network: z.string().default('host').describe('Docker network of tasks: `host`, `bridge`, `none` or the name of one'),
+    tasks_privileged: z.boolean().default(false).describe('Run every task privileged'),
+    additional_mounts: z.array(z.string()).default([]).describe('Mounts of every task, `SRC:DST[:ro]`'),
+    allowed_mounts: mountRoots.default([]).describe('Directories below which users may ask for mounts'),
+  }).prefault({}),
+  timing: z.strictObject({
+    heartbeat_interval: z.number().min(0.1).max(600).default(5).describe('Seconds between two heartbeats'),
+    heartbeat_timeout_factor: z.number().min(2).default(6).describe('A node is offline after so many intervals of silence'),
+  }).prefault({}),
+  database: z.strictObject({
+    db_file: z.string().default('').describe('SQLite file of the Host; empty: `host.db` in `state_dir`'),
+  }).prefault({}),
+  runner: z.strictObject({
+    hostname: z.string().default(() => hostname()).describe('Name of this node'),
+  }).prefault({}),
+  auth: z.strictObject({
+    token_file: z.string().default('').describe('File with the token to show: `admin.token` for people, `runner.token` for a Runner; empty: the one in `state_dir`'),
+  }).prefault({}),
+})
+export type Config = z.infer<typeof configSchema>

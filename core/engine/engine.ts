@@ -1,0 +1,153 @@
+import type { Duplex, Readable } from 'node:stream'
+import type { Mount } from '../tasks/mounts.ts'
+
+/** One door to a Docker Engine. Implemented over the Engine API in `docker.ts`; nobody else imports dockerode. */
+
+export interface EngineInfo {
+  version: string
+  /** `overlay2`, …; for the containerd image store the name of its snapshotter. */
+  storageDriver: string
+  /** Image ids are manifest digests, and layers may be compressed. */
+  usesContainerdStore: boolean
+  architecture: string
+  cores: number
+  memoryBytes: number
+}
+
+export type ContainerStatus = 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead'
+
+export interface ContainerSummary {
+  id: string
+  name: string
+  /** The reference it was created from. */
+  image: string
+  status: ContainerStatus
+  /** ISO 8601 UTC. */
+  created: string
+  labels: Record<string, string>
+}
+
+export interface ContainerDetails extends ContainerSummary {
+  /** Id of the image, whatever its tags are now. */
+  imageId: string
+  hostname: string
+  exitCode: number
+  outOfMemory: boolean
+  /** The Engine's own words on why it did not start; empty if it did. */
+  error: string
+  started: string | null
+  finished: string | null
+}
+
+export interface ContainerSpec {
+  name: string
+  /** Reference or id. Never pulled. */
+  image: string
+  /** argv; replaces ENTRYPOINT and CMD of the image. */
+  command: string[]
+  env: Record<string, string>
+  labels: Record<string, string>
+  mounts: Mount[]
+  hostname?: string
+  workdir?: string
+  /** Network mode; the Engine's default if left out. */
+  network?: string
+  /** CPUs as a quota. */
+  cores?: number
+  /** Memory limit in bytes; swap is not added to it. */
+  memoryBytes?: number
+  pidsLimit?: number
+  privileged?: boolean
+  /** Restart after a restart of the Engine, unless it was stopped by hand. */
+  keepRunning?: boolean
+  /** Where the output goes. `lossless` keeps every byte as it came (driver `local`, not rotated before 100 GB). */
+  logs: 'default' | 'lossless' | 'none'
+}
+
+export interface ExecSpec {
+  command: string[]
+  env?: Record<string, string>
+  tty: boolean
+  columns?: number
+  rows?: number
+}
+
+/** A process in a container, with its pipes or terminal. */
+export interface ExecSession {
+  /**
+   * Bytes to the process; its readable side is raw terminal output (`tty`) or the multiplexed stream of the two outputs
+   * (see `demultiplex.ts`). `end()` closes only the input.
+   */
+  stream: Duplex
+  resize(columns: number, rows: number): Promise<void>
+  /** `undefined` while it runs. */
+  exitCode(): Promise<number | undefined>
+}
+
+export interface ImageDetails {
+  id: string
+  tags: string[]
+  labels: Record<string, string>
+  size: number
+  architecture: string
+  os: string
+  /** Diff ids of its layers, lowest first. */
+  layers: string[]
+}
+
+/** Progress of a pull or load, summed over the layers. */
+export interface TransferProgress {
+  message: string
+  bytes: number
+  totalBytes: number
+}
+
+export interface CallOptions {
+  signal?: AbortSignal
+}
+
+/**
+ * What we ask of an Engine. All methods throw `engine.unavailable` when it can not be reached or answers 5xx while going
+ * down; `engine.not_found`, `engine.conflict`, `engine.invalid`, `engine.failed` for its own refusals, with its words.
+ * Aborting a `signal` rejects with the signal's reason.
+ */
+export interface Engine {
+  info(): Promise<EngineInfo>
+
+  /** MUST NOT pull. @throws `image.not_found`, `container.name_taken` */
+  createContainer(spec: ContainerSpec): Promise<string>
+  /** `undefined` if there is none. */
+  inspectContainer(idOrName: string): Promise<ContainerDetails | undefined>
+  /** Containers that carry all of `labels` (value `undefined`: any value), stopped ones too. */
+  listContainers(labels: Record<string, string | undefined>): Promise<ContainerSummary[]>
+  /** Idempotent: a running container stays as it is. */
+  startContainer(id: string): Promise<void>
+  /** SIGTERM, then SIGKILL after `graceSeconds`. Idempotent. */
+  stopContainer(id: string, graceSeconds: number): Promise<void>
+  pauseContainer(id: string): Promise<void>
+  unpauseContainer(id: string): Promise<void>
+  /** Ends and removes it with its anonymous volumes. Idempotent: one that is gone is a success. */
+  removeContainer(id: string): Promise<void>
+  /** Resolves to the exit code once it does not run. */
+  waitContainer(id: string, options?: CallOptions): Promise<number>
+  /** The multiplexed output from now on; attach before the start to miss nothing. Ends with the container. */
+  attachOutput(id: string): Promise<Readable>
+  /** The multiplexed output from the very beginning; `follow` goes on until the container ends. */
+  readLogs(id: string, options: { follow: boolean }): Promise<Readable>
+  /** @throws `container.not_running`, `engine.invalid` when the command does not exist in the container */
+  exec(id: string, spec: ExecSpec): Promise<ExecSession>
+
+  /** `undefined` if there is none. */
+  inspectImage(reference: string): Promise<ImageDetails | undefined>
+  /** @throws `image.not_found`, `image.pull_failed` */
+  pullImage(reference: string, options: CallOptions & { onProgress?: (progress: TransferProgress) => void }): Promise<void>
+  /** The container's file system as a new image. Resolves to its id. The container is not paused: stop it before. */
+  commitContainer(id: string, options: { repository: string; tag: string; author: string; comment: string }): Promise<string>
+  tagImage(id: string, repository: string, tag: string): Promise<void>
+  /** Removes a tag, or an image by id if nothing uses it. Idempotent. @throws `engine.conflict` if in use */
+  removeImage(reference: string): Promise<void>
+  /** The image as the Engine archives it. */
+  saveImage(reference: string, options?: CallOptions): Promise<Readable>
+  /** Loads an archive. Resolves to the references and ids that the Engine names as loaded. */
+  loadImage(archive: Readable, options?: CallOptions): Promise<string[]>
+}

@@ -1,0 +1,141 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { defineEventHandler, type EventHandler } from 'h3'
+import type { WebSocket } from 'ws'
+import type { z } from 'zod'
+import type { Endpoint, EndpointInput, EndpointOutput } from '../api/endpoint.ts'
+import { HakuError, type Issue, isErrorCode } from '../errors.ts'
+import type { Admission } from './gate.ts'
+import { logUnexpected, securityHeaders, sendProblem } from './problems.ts'
+
+const DEFAULT_MAX_BODY_BYTES = 1024 * 1024
+
+/** Everything a route gets, parsed, and a signal that fires when the client is gone or the server stops. */
+export type HandlerInput<E extends Endpoint> = EndpointInput<E> & { signal: AbortSignal }
+
+type HandlerResult<E extends Endpoint> = E['response'] extends { stream: string } ? Readable : EndpointOutput<E>
+
+export type SocketHandler = (socket: WebSocket, admission: Admission) => void
+
+/** One route file: the endpoint's contract, and the service call that answers it. */
+export function defineEndpoint<const E extends Endpoint>(endpoint: E, handler: (input: HandlerInput<E>) => HandlerResult<E> | Promise<HandlerResult<E>>): EventHandler {
+  return defineEventHandler(async (event) => {
+    const { req, res } = event.node
+    event._handled = true
+    try {
+      const admission = admissionOf(req)
+      if (admission.endpoint !== (endpoint as Endpoint)) throw new Error(`route of ${endpoint.path} answers for ${admission.endpoint.path}`)
+      const input = { ...parseRequest(endpoint, admission, await readBody(req, endpoint)), signal: closeSignal(res) }
+      await respond(res, endpoint, await handler(input as HandlerInput<E>))
+    } catch (error) {
+      if (res.destroyed || res.writableEnded) return
+      logUnexpected(error, `${req.method} ${endpoint.path}`)
+      sendProblem(res, error)
+    }
+  })
+}
+
+/** A route file of a WebSocket: `open` gets the connected socket and the parsed request. */
+export function defineSocketEndpoint<const E extends Endpoint>(endpoint: E, open: (socket: WebSocket, input: EndpointInput<E>) => void): EventHandler {
+  const handler = defineEventHandler((event) => {
+    event._handled = true
+    sendProblem(event.node.res, new HakuError('request.upgrade_required', `${endpoint.path} speaks WebSocket only.`))
+  })
+  const connect: SocketHandler = (socket, admission) => open(socket, parseRequest(endpoint, admission, undefined) as EndpointInput<E>)
+  return Object.assign(handler, { __websocket__: connect })
+}
+
+/** Throws what is wrong with the request of a socket, before it is upgraded. */
+export function assertRequest(admission: Admission): void {
+  parseRequest(admission.endpoint, admission, undefined)
+}
+
+const admissions = new WeakMap<IncomingMessage, Admission>()
+
+/** Hands what the gate found to the route. */
+export function setAdmission(request: IncomingMessage, admission: Admission): void {
+  admissions.set(request, admission)
+}
+
+// --- internal ---
+
+function admissionOf(request: IncomingMessage): Admission {
+  const admission = admissions.get(request)
+  if (!admission) throw new Error('a request reached a route without passing the gate')
+  return admission
+}
+
+async function readBody(request: IncomingMessage, endpoint: Endpoint): Promise<unknown> {
+  if (!endpoint.body) return undefined
+  const limit = endpoint.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES
+  const tooLarge = () => new HakuError('request.body_too_large', `The body may have ${limit} bytes at most.`)
+  if (!/^application\/json\s*(?:;|$)/i.test(request.headers['content-type'] ?? '')) {
+    throw new HakuError('request.content_type', 'Send the body with "Content-Type: application/json".')
+  }
+  if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge()
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length
+    if (length > limit) throw tooLarge()
+    chunks.push(chunk)
+  }
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)))
+  } catch (error) {
+    throw new HakuError('request.invalid_json', `The body is not valid JSON in UTF-8: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  }
+}
+
+function parseRequest(endpoint: Endpoint, admission: Admission, body: unknown): { params: unknown; query: unknown; body: unknown } {
+  const query = Object.fromEntries(admission.searchParams)
+  const parts = [
+    { place: 'path', schema: endpoint.params, value: admission.pathParams },
+    { place: 'query', schema: endpoint.query, value: query },
+    { place: 'body', schema: endpoint.body, value: body },
+  ]
+  const [params, parsedQuery, parsedBody] = parts.map(({ place, schema, value }) => {
+    if (!schema) return place === 'body' ? undefined : {}
+    const result = schema.safeParse(value)
+    if (!result.success) throw invalidRequest(place, result.error)
+    return result.data
+  })
+  return { params, query: parsedQuery, body: parsedBody }
+}
+
+/** A failed check may name a code of its own (`params.code`), such as `environment.name_invalid`. */
+function invalidRequest(place: string, error: z.ZodError): HakuError {
+  const issues: Issue[] = error.issues.map((issue) => ({ path: issue.path.map(String).join('.'), message: issue.message }))
+  const first = error.issues[0]
+  const code = first?.code === 'custom' ? (first.params?.['code'] as unknown) : undefined
+  if (typeof code === 'string' && isErrorCode(code)) return new HakuError(code, first?.message ?? '', { issues })
+  const detail = issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; ')
+  return new HakuError('request.invalid', `The ${place} is not valid: ${detail}`, { issues })
+}
+
+function closeSignal(response: ServerResponse): AbortSignal {
+  const controller = new AbortController()
+  response.once('close', () => controller.abort())
+  return controller.signal
+}
+
+async function respond(response: ServerResponse, endpoint: Endpoint, result: unknown): Promise<void> {
+  const shape = endpoint.response
+  const headers = { 'cache-control': 'no-store', ...securityHeaders }
+  if (result instanceof Readable) {
+    const type = 'stream' in shape ? shape.stream : 'application/octet-stream'
+    response.writeHead(shape.status, { ...headers, 'content-type': type })
+    response.flushHeaders()
+    // A client that leaves is no failure; a source that fails cuts the connection, which the client sees.
+    await pipeline(result, response).catch((error: unknown) => {
+      if (!response.destroyed) logUnexpected(error, endpoint.path)
+    })
+    return
+  }
+  if (shape.status === 204) {
+    response.writeHead(204, headers).end()
+    return
+  }
+  response.writeHead(shape.status, { ...headers, 'content-type': 'application/json' }).end(JSON.stringify(result))
+}

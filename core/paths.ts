@@ -1,0 +1,123 @@
+import { join } from 'node:path'
+import { isEnvironmentName } from './names.ts'
+
+/**
+ * Every path and every derived name that HakuRiver uses. Nobody else joins path strings.
+ *
+ * ```
+ * <shared_dir>/                          mounted on the Host and on every node, by the lab
+ * ├─ <container_dir>/
+ * │  ├─ <environment>-<seconds>.tar      a version: a plain archive that `docker load` takes
+ * │  ├─ <environment>-<seconds>.json     its manifest, written last
+ * │  └─ .tmp-<host id>-…                 being written; outside the listing grammar
+ * ├─ task_outputs/<task id>.out          what a task printed
+ * ├─ task_errors/<task id>.err
+ * └─ shared_data/                        seen in tasks as /shared
+ *
+ * <state_dir>/                           local, one per Host or Runner
+ * ├─ host.db  admin.token  runner.token  of a Host
+ * └─ runner.db  host.token  <hostname>   of a Runner
+ * ```
+ */
+
+export const SHARED_MOUNT = '/shared'
+export const LOCAL_TEMP_MOUNT = '/local_temp'
+
+/** Labels on containers and images. Only labelled objects are ever listed, entered, stopped or removed. */
+export const labels = {
+  /** On a persistent container of the Host: the environment's name. */
+  container: 'hakuriver.container',
+  /** On a persistent container: a digest of the options it was created with. */
+  options: 'hakuriver.options',
+  /** On a task's container: the task's id. */
+  task: 'hakuriver.task',
+  /** On a task's container: the node whose Runner owns it, because two Runners may share one Engine. */
+  node: 'hakuriver.node',
+  /** On an image: the environment it is a version of. */
+  environment: 'hakuriver.environment',
+  /** On an image: the version, Unix seconds. */
+  version: 'hakuriver.version',
+} as const
+
+export interface SharedPaths {
+  root: string
+  tarballs: string
+  outputs: string
+  errors: string
+  data: string
+  stdout(taskId: string): string
+  stderr(taskId: string): string
+}
+
+/** Paths below the shared directory, as this machine mounts it. */
+export function sharedPaths(sharedDir: string, containerDir: string): SharedPaths {
+  const outputs = join(sharedDir, 'task_outputs')
+  const errors = join(sharedDir, 'task_errors')
+  return {
+    root: sharedDir,
+    tarballs: join(sharedDir, containerDir),
+    outputs,
+    errors,
+    data: join(sharedDir, 'shared_data'),
+    stdout: (taskId) => join(outputs, `${taskId}.out`),
+    stderr: (taskId) => join(errors, `${taskId}.err`),
+  }
+}
+
+/** Paths below a Host's state directory. */
+export function hostStatePaths(stateDir: string) {
+  return {
+    root: stateDir,
+    database: join(stateDir, 'host.db'),
+    hostId: join(stateDir, 'host.id'),
+    adminToken: join(stateDir, 'admin.token'),
+    runnerToken: join(stateDir, 'runner.token'),
+  }
+}
+
+/** Paths below a Runner's state directory. */
+export function runnerStatePaths(stateDir: string) {
+  return {
+    root: stateDir,
+    database: join(stateDir, 'runner.db'),
+    /** The secret that the Host shows when it calls this Runner. */
+    hostToken: join(stateDir, 'host.token'),
+  }
+}
+
+/** The key of a version's tarball in the tarball store: its file name. */
+export function tarballFileName(environment: string, version: number): string {
+  return `${environment}-${version}.tar`
+}
+
+/** The key of a version's manifest. */
+export function manifestFileName(environment: string, version: number): string {
+  return `${environment}-${version}.json`
+}
+
+const TARBALL_FILE_RE = /^(?<environment>.+)-(?<version>\d{1,15})\.tar$/
+
+/** Environment and version of a tarball's file name, or `undefined` if it is not one: only the last `-<digits>` is the version. */
+export function parseTarballFileName(fileName: string): { environment: string; version: number } | undefined {
+  const groups = TARBALL_FILE_RE.exec(fileName)?.groups
+  if (!groups?.['environment'] || !groups['version'] || !isEnvironmentName(groups['environment'])) return undefined
+  return { environment: groups['environment'], version: Number(groups['version']) }
+}
+
+/** What all temporary keys begin with. Neither an environment name nor a listing ever does. */
+export const TEMPORARY_PREFIX = '.tmp-'
+
+/** The beginning of all temporary keys of one Host, so that a start sweeps its own litter and never another Host's live work. */
+export function temporaryPrefix(ownerId: string): string {
+  return `${TEMPORARY_PREFIX}${ownerId}-`
+}
+
+/** The image tag of an environment's newest version on a node. */
+export function imageTag(environment: string): string {
+  return `hakuriver/${environment}:base`
+}
+
+/** The container name of a task. */
+export function taskContainerName(taskId: string): string {
+  return `hakuriver-task-${taskId}`
+}

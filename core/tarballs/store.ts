@@ -1,0 +1,73 @@
+import type { Readable } from 'node:stream'
+import type { VersionManifest } from './manifest.ts'
+
+/** One tarball on the shared storage. */
+export interface TarballEntry {
+  environment: string
+  /** Unix seconds, unique and growing within the environment. */
+  version: number
+  fileName: string
+  /** Bytes of the tarball. */
+  size: number
+}
+
+/** A byte range: `start` inclusive, `end` exclusive. */
+export interface ByteRange {
+  start: number
+  end: number
+}
+
+/**
+ * A tarball that is being written. Exactly one of {@link publish} and {@link abort} ends it.
+ *
+ * Writes are sequential; `patch` rewrites bytes that were written before, because the header of a layer can only be known
+ * once the layer went by (see `archive.ts`).
+ */
+export interface TarballWriter {
+  /** Bytes written so far: where the next write goes. */
+  readonly position: number
+  write(chunk: Uint8Array): Promise<void>
+  patch(position: number, chunk: Uint8Array): Promise<void>
+  /** Streams back what was written, from the storage: for the digest over the whole file. */
+  readBack(): Readable
+  /**
+   * Makes tarball and manifest visible: tarball first, manifest last. MUST be atomic for readers, MUST refuse
+   * (`environment.busy`) to replace a version that exists, and MUST have been flushed to stable storage when it resolves.
+   */
+  publish(manifest: VersionManifest): Promise<void>
+  /** Forgets everything. Idempotent; MUST NOT throw if nothing is left. */
+  abort(): Promise<void>
+}
+
+/**
+ * Where tarballs live. Implementations: a directory (local disk, NFS), later S3. All pass `test/conformance/tarball-store`.
+ *
+ * - Every method MUST throw `storage.unavailable` when the storage itself is not there, and never answer "empty" for it.
+ * - Names that do not follow the grammar of `core/paths` are invisible, never touched.
+ * - Environment names are exact: `my-env` never means `my-env-gpu`.
+ */
+export interface TarballStore {
+  /** All tarballs, by environment, then newest first. */
+  list(): Promise<TarballEntry[]>
+  /** Versions of one environment, newest first. */
+  listVersions(environment: string): Promise<TarballEntry[]>
+  /** One version by exact name, without a listing. `undefined` if it is not there. */
+  find(environment: string, version: number): Promise<TarballEntry | undefined>
+  /**
+   * The manifest of a version, checked against its schema and against the tarball's size.
+   * `undefined` for a tarball without one (made by other tools).
+   *
+   * @throws `tarball.not_found`, `tarball.damaged`
+   */
+  readManifest(environment: string, version: number): Promise<VersionManifest | undefined>
+  /** Streams a tarball, or a range of it. Errors of the storage arrive on the stream. @throws `tarball.not_found` */
+  read(environment: string, version: number, range?: ByteRange): Promise<Readable>
+  /** Starts writing a version. Nothing is visible before {@link TarballWriter.publish}. */
+  createWriter(environment: string, version: number): Promise<TarballWriter>
+  /** Removes a version: manifest first, so that no reader trusts half of it. Idempotent. */
+  remove(environment: string, version: number): Promise<void>
+  /** Removes what a crash of this owner left behind; never another owner's. Resolves to the removed keys. */
+  sweep(): Promise<string[]>
+  /** Bytes free on the storage, or `undefined` if it can not tell. */
+  freeSpace(): Promise<number | undefined>
+}

@@ -1,0 +1,18 @@
+import { defineNitroConfig } from 'nitropack/config'
+
+/** The Runner. `runner/routes/` holds one file for each endpoint of `core/api/runner.ts`; `runner/entry.ts` owns the process. */
+export default defineNitroConfig({
+  compatibilityDate: '2026-11-01',
+  preset: 'node-server',
+  entry: './runner/entry.ts',
+  srcDir: '.',
+  scanDirs: [],
+  output: { dir: '../dist/runner' },
+  buildDir: '../node_modules/.nitro/runner',
+  imports: false,
+  serveStatic: false,
+  sourceMap: false,
+  minify: false,
+  experimental: { websocket: true },
+  typescript: { strict: true, generateTsConfig: false },
+})
