@@ -4,7 +4,7 @@ import { defineNitroConfig } from 'nitropack/config'
 export default defineNitroConfig({
   compatibilityDate: '2026-11-01',
   preset: 'node-server',
-  entry: './runner/entry.ts',
+  entry: './entry.ts',
   srcDir: '.',
   scanDirs: [],
   output: { dir: '../dist/runner' },

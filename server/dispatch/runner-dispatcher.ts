@@ -1,0 +1,34 @@
+import { runnerApi, type RunnerApi } from '#core/api/runner.ts'
+import { type Client, createClient } from '#core/client/client.ts'
+import { HakuError } from '#core/errors.ts'
+import type { NodeRecord } from '../nodes/nodes.ts'
+import type { Dispatcher } from './dispatcher.ts'
+
+const ANSWER_TIMEOUT_MS = 15_000
+
+/** Dispatch to our own Runners, over the contract of `core/api/runner.ts`. */
+export function createRunnerDispatcher(findNode: (hostname: string) => NodeRecord | undefined): Dispatcher {
+  const clients = new Map<string, { key: string; client: Client<RunnerApi> }>()
+
+  function clientOf(hostname: string): Client<RunnerApi> {
+    const node = findNode(hostname)
+    if (!node) throw new HakuError('node.not_found', `There is no node ${hostname}.`)
+    const key = `${node.url} ${node.hostToken}`
+    const known = clients.get(hostname)
+    if (known?.key === key) return known.client
+    known?.client.close()
+    const client = createClient({ api: runnerApi, url: node.url, token: node.hostToken, unreachable: 'node.unreachable' })
+    clients.set(hostname, { key, client })
+    return client
+  }
+
+  return {
+    run: async (node, order) => clientOf(node).call('putTask', { params: { id: order.id }, body: order, timeoutMs: ANSWER_TIMEOUT_MS }),
+    kill: async (node, id) => clientOf(node).call('killTask', { params: { id }, timeoutMs: ANSWER_TIMEOUT_MS }),
+    pause: async (node, id) => clientOf(node).call('pauseTask', { params: { id }, timeoutMs: ANSWER_TIMEOUT_MS }),
+    resume: async (node, id) => clientOf(node).call('resumeTask', { params: { id }, timeoutMs: ANSWER_TIMEOUT_MS }),
+    close() {
+      for (const { client } of clients.values()) client.close()
+    },
+  }
+}

@@ -1,0 +1,164 @@
+import { createHash } from 'node:crypto'
+import type { Container, CreateContainerBody, Operation } from '#core/api/schemas.ts'
+import type { ContainerDetails, ContainerSummary, Engine } from '#core/engine/engine.ts'
+import { HakuError } from '#core/errors.ts'
+import { quote } from '#core/names.ts'
+import { labels } from '#core/paths.ts'
+import type { Mount } from '#core/tasks/mounts.ts'
+import type { OperationContext, Operations } from '../operations/operations.ts'
+import { resolveUserMounts } from './mounts.ts'
+import { assertImageReference } from './references.ts'
+
+/** The persistent containers of environments. Only containers with our label exist for it. */
+export interface Containers {
+  list(): Promise<Container[]>
+  /** @throws `container.not_found` */
+  get(name: string): Promise<Container>
+  /** The Engine's view of it. @throws `container.not_found` */
+  find(name: string): Promise<ContainerDetails>
+  /** @throws `container.exists`, `container.name_taken`, `image.reference_invalid`, `environment.busy` */
+  create(body: CreateContainerBody): Promise<Operation>
+  start(name: string): Promise<Container>
+  stop(name: string): Promise<Container>
+  remove(name: string): Promise<void>
+}
+
+export interface ContainersOptions {
+  engine: Engine
+  operations: Operations
+  allowedMounts: readonly string[]
+}
+
+/**
+ * Keeps the container alive. A shell is needed in any environment, and unlike `sleep infinity` this runs with every
+ * `sleep`. It runs under the Engine's init, which passes SIGTERM on, so a stop takes no time.
+ */
+const IDLE_COMMAND = ['/bin/sh', '-c', 'while :; do sleep 86400; done']
+/** What does not stay up dies within this time. */
+const SETTLE_MS = 300
+export const STOP_GRACE_SECONDS = 10
+
+export function createContainers({ engine, operations, allowedMounts }: ContainersOptions): Containers {
+  async function find(name: string): Promise<ContainerDetails> {
+    const found = await engine.inspectContainer(name)
+    if (!isOurs(found, name)) {
+      throw new HakuError('container.not_found', `The environment ${quote(name)} has no container. See "hakuriver.docker list-containers", or create it with "hakuriver.docker create-container IMAGE ${name}".`)
+    }
+    return found
+  }
+
+  async function change(name: string, action: (container: ContainerDetails) => Promise<void>): Promise<Container> {
+    return operations.exclusively(name, async () => {
+      const container = await find(name)
+      await action(container)
+      return toContainer(await find(name))
+    })
+  }
+
+  async function build(body: CreateContainerBody, mounts: Mount[], context: OperationContext): Promise<Container> {
+    await ensureImage(engine, body, context)
+    await context.report({ phase: 'create' })
+    const id = await engine.createContainer({
+      name: body.name,
+      image: body.image,
+      command: IDLE_COMMAND,
+      env: body.env,
+      labels: { [labels.container]: body.name, [labels.options]: optionsDigest(body) },
+      mounts,
+      hostname: body.name,
+      keepRunning: true,
+      logs: 'none',
+    })
+    try {
+      await context.setUndo({ containerId: id })
+      await startAndSettle(engine, id, body, context)
+      return toContainer(await find(body.name))
+    } catch (error) {
+      await engine.removeContainer(id)
+      throw error
+    }
+  }
+
+  return {
+    find,
+    async list() {
+      const found = await engine.listContainers({ [labels.container]: undefined })
+      return found.filter((container) => isOurs(container, container.name)).map(toContainer).sort((left, right) => left.name.localeCompare(right.name))
+    },
+    async get(name) {
+      return toContainer(await find(name))
+    },
+    async create(body) {
+      assertImageReference(body.image)
+      const mounts = await resolveUserMounts(body.mounts, allowedMounts)
+      const existing = await engine.inspectContainer(body.name)
+      if (existing) {
+        assertSame(existing, body)
+        return operations.start('create_container', body.name, async () => toContainer(await find(body.name)))
+      }
+      return operations.start('create_container', body.name, (context) => build(body, mounts, context))
+    },
+    start: (name) => change(name, ({ id }) => engine.startContainer(id)),
+    stop: (name) => change(name, ({ id }) => engine.stopContainer(id, STOP_GRACE_SECONDS)),
+    async remove(name) {
+      await operations.exclusively(name, async () => engine.removeContainer((await find(name)).id))
+    },
+  }
+}
+
+/** The container as the API shows it. */
+export function toContainer({ id, name, image, status, created }: ContainerSummary): Container {
+  return { id, name, image, status, created }
+}
+
+/** Whether HakuRiver made this container for this environment. Task containers inherit image labels, so the name counts too. */
+export function isOurs<T extends ContainerSummary>(container: T | undefined, name: string): container is T {
+  return container !== undefined && container.name === name && container.labels[labels.container] === name
+}
+
+// --- internal ---
+
+function assertSame(existing: ContainerDetails, body: CreateContainerBody): void {
+  if (!isOurs(existing, body.name)) {
+    throw new HakuError('container.name_taken', `A container named ${quote(body.name)} exists on the Host and is not of HakuRiver. Choose another name, or remove it with docker.`)
+  }
+  const isSame = existing.image === body.image && existing.labels[labels.options] === optionsDigest(body)
+  if (body.ifNotExists && isSame) return
+  const cure = body.ifNotExists ? 'It was made with another image or other options' : 'Give --if-not-exists if that is fine'
+  throw new HakuError('container.exists', `The environment ${quote(body.name)} already has a container, made from ${quote(existing.image)}. ${cure}; or delete it first with "hakuriver.docker delete-container ${body.name}".`)
+}
+
+function optionsDigest({ image, env, mounts }: CreateContainerBody): string {
+  const sorted = Object.entries(env).sort(([left], [right]) => (left < right ? -1 : 1))
+  return createHash('sha256').update(JSON.stringify([image, sorted, mounts])).digest('hex')
+}
+
+async function ensureImage(engine: Engine, body: CreateContainerBody, context: OperationContext): Promise<void> {
+  if (!body.pull && (await engine.inspectImage(body.image))) return
+  await context.report({ phase: 'pull', message: body.image })
+  await engine.pullImage(body.image, {
+    signal: context.signal,
+    onProgress: ({ bytes, totalBytes, message }) => void context.report({ phase: 'pull', bytes, totalBytes, message }),
+  })
+}
+
+async function startAndSettle(engine: Engine, id: string, body: CreateContainerBody, context: OperationContext): Promise<void> {
+  await context.report({ phase: 'start' })
+  context.signal.throwIfAborted()
+  try {
+    await engine.startContainer(id)
+  } catch (error) {
+    if (error instanceof HakuError && /no such file|not found|executable/i.test(error.message)) {
+      throw new HakuError('container.no_shell', `The image ${quote(body.image)} has no /bin/sh, so nobody could work in it. Choose an image with a shell.`, { cause: error })
+    }
+    throw error
+  }
+  await context.report({ phase: 'verify' })
+  const settled = AbortSignal.any([context.signal, AbortSignal.timeout(SETTLE_MS)])
+  const exitCode = await engine.waitContainer(id, { signal: settled }).catch((error: unknown) => {
+    context.signal.throwIfAborted()
+    if (settled.aborted) return undefined
+    throw error
+  })
+  if (exitCode !== undefined) throw new HakuError('container.exited', `A container of ${quote(body.image)} does not stay up: its idle process ended at once with code ${exitCode}. Is the image for this machine's architecture, and does it have "sleep"?`)
+}

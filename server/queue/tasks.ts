@@ -1,0 +1,234 @@
+import type { Node, SubmitBody, Task, TaskOrder, TaskReport } from '#core/api/schemas.ts'
+import { HakuError } from '#core/errors.ts'
+import { createId } from '#core/ids.ts'
+import { quote } from '#core/names.ts'
+import type { TarballStore } from '#core/tarballs/store.ts'
+import { holdsResources, isFinal } from '#core/tasks/states.ts'
+import { parseTarget } from '#core/tasks/targets.ts'
+import type { Dispatcher } from '../dispatch/dispatcher.ts'
+import { resolveUserMounts } from '../environments/mounts.ts'
+import { latestVersion } from '../environments/versions.ts'
+import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
+import { couldEverFit, type NodeCapacity, planPlacements } from '../scheduler/plan.ts'
+import { createDeliveries } from './deliveries.ts'
+import { judgeReport } from './reports.ts'
+import { type PinnedVersion, type TaskRecord, toTask } from './task-record.ts'
+import type { TaskQuery, TaskStore } from './task-store.ts'
+import { waitUntilFinal } from './waiting.ts'
+
+export interface Tasks {
+  /** Everything is checked before anything is created. @throws see `hostApi.submitTask` */
+  submit(body: SubmitBody): Promise<{ tasks: Task[] }>
+  /** Holds the answer until the task has ended, for `waitSeconds` at most. @throws `task.not_found` */
+  get(id: string, waitSeconds?: number, signal?: AbortSignal): Promise<Task>
+  list(query: TaskQuery): Promise<{ items: Task[]; nextCursor: string | null }>
+  /** @throws `task.not_found`, `task.finished` */
+  kill(id: string): Promise<Task>
+  /** @throws `task.not_found`, `task.finished`, `task.state`, `node.unreachable` */
+  pause(id: string): Promise<Task>
+  resume(id: string): Promise<Task>
+  /** Takes in what a Runner saw. */
+  report(hostname: string, instanceId: string, reports: TaskReport[]): Promise<{ acknowledged: string[]; unknown: string[] }>
+  /** A node with what tasks have reserved on it. */
+  toNode(record: NodeRecord): Node
+  /** Versions that unfinished tasks were promised. */
+  versionsInUse(environment: string): Set<number>
+  close(): void
+}
+
+export interface TasksOptions {
+  store: TaskStore
+  nodes: Nodes
+  tarballs: TarballStore
+  dispatcher: Dispatcher
+  docker: { network: string; tasks_privileged: boolean; additional_mounts: readonly string[]; allowed_mounts: readonly string[] }
+}
+
+/** The queue. Starts at once with what an earlier Host left unfinished. */
+export function createTasks({ store, nodes, tarballs, dispatcher, docker }: TasksOptions): Tasks {
+  const reasons = new Map<string, string>()
+  const missedBeats = new Map<string, number>()
+  const deliveries = createDeliveries({ store, dispatcher, toOrder })
+
+  function toOrder(task: TaskRecord): TaskOrder {
+    const { id, environment, version, pinned, command, env, cores, memoryBytes } = task
+    return { id, environment, version, ...pinned, command, env, cores, memoryBytes, mounts: [...docker.additional_mounts, ...task.mounts], network: docker.network, privileged: docker.tasks_privileged }
+  }
+
+  function capacity(record: NodeRecord): NodeCapacity {
+    const here = store.active().filter((task) => task.node === record.hostname && holdsResources(task.state))
+    return {
+      hostname: record.hostname,
+      online: record.online,
+      cores: record.cores,
+      memoryBytes: record.memoryBytes,
+      coresReserved: here.reduce((sum, task) => sum + task.cores, 0),
+      memoryReservedBytes: here.reduce((sum, task) => sum + (task.memoryBytes ?? 0), 0),
+    }
+  }
+
+  async function placeQueued(): Promise<void> {
+    const queued = store.active().filter((task) => task.state === 'queued' && task.wish !== 'kill')
+    if (queued.length === 0) return
+    const plan = planPlacements(queued, nodes.list().map(capacity))
+    for (const { taskId, reason } of plan.waiting) reasons.set(taskId, reason)
+    for (const { taskId, node } of plan.placements) {
+      reasons.delete(taskId)
+      await store.update(taskId, (task) => (task.state === 'queued' ? { state: 'assigned', node } : undefined))
+    }
+  }
+
+  /** Plans one after the other: two at once would give the same cores twice. */
+  let planning: Promise<void> = Promise.resolve()
+  function schedule(): Promise<void> {
+    planning = planning.then(placeQueued).catch((error: unknown) => console.error('[hakuriver] [queue] placing tasks failed:', error))
+    return planning
+  }
+
+  function show(task: TaskRecord): Task {
+    return toTask(task.state === 'queued' ? { ...task, message: reasons.get(task.id) ?? null } : task)
+  }
+
+  async function assertLive(id: string): Promise<TaskRecord> {
+    const task = await store.get(id)
+    if (isFinal(task.state) && task.state !== 'lost') throw new HakuError('task.finished', `The task ${id} has already ended: ${task.state}${task.exitCode === null ? '' : `, exit code ${task.exitCode}`}.`)
+    return task
+  }
+
+  async function freeze(id: string, action: 'pause' | 'resume'): Promise<Task> {
+    const task = await assertLive(id)
+    const needed = action === 'pause' ? 'running' : 'paused'
+    if (task.state !== needed || task.node === null) throw new HakuError('task.state', `The task ${id} is ${task.state}; only a ${needed} task can be ${action}d.`)
+    const report = await dispatcher[action](task.node, id)
+    await store.update(id, (record) => {
+      const verdict = judgeReport(record, task.node ?? '', report)
+      return { ...(typeof verdict === 'object' ? verdict : {}), ...(record.wish === 'kill' ? {} : { wish: action === 'pause' ? 'pause' : 'run' }) }
+    })
+    return show(await store.get(id))
+  }
+
+  async function loseTasks(tasks: TaskRecord[], reason: 'node_unreachable' | 'node_forgot', message: string): Promise<void> {
+    for (const { id } of tasks) {
+      await store.update(id, (task) => (isFinal(task.state) ? undefined : { state: 'lost', reason, message, finished: new Date().toISOString() }))
+    }
+  }
+
+  function onNode(hostname: string): TaskRecord[] {
+    return store.active().filter((task) => task.node === hostname && task.sequence > 0)
+  }
+
+  /** A task that its node leaves out of two heartbeats is gone: one may have been on its way when the task came. */
+  async function compare(node: NodeRecord, known: ReadonlySet<string>): Promise<void> {
+    const missing = onNode(node.hostname).filter((task) => !known.has(task.id))
+    for (const id of missedBeats.keys()) if (known.has(id)) missedBeats.delete(id)
+    for (const { id } of missing) missedBeats.set(id, (missedBeats.get(id) ?? 0) + 1)
+    const gone = missing.filter(({ id }) => (missedBeats.get(id) ?? 0) >= 2)
+    for (const { id } of gone) missedBeats.delete(id)
+    await loseTasks(gone, 'node_forgot', `The node ${node.hostname} does not know the task any more.`)
+    const lost = (await store.findLost([...known])).filter((task) => task.node === node.hostname)
+    for (const task of lost) await deliveries.revive(task)
+  }
+
+  const guard = (work: Promise<unknown>) => void work.catch((error: unknown) => console.error('[hakuriver] [queue]', error))
+  nodes.events.on('online', () => guard(schedule()))
+  nodes.events.on('heartbeat', (node, known) => guard(compare(node, new Set(known))))
+  nodes.events.on('offline', (node) => guard(loseTasks(onNode(node.hostname), 'node_unreachable', `The node ${node.hostname} does not answer. If it comes back, the task comes back with it.`)))
+  store.changes.on('change', (task) => {
+    if (isFinal(task.state)) guard(schedule())
+  })
+  for (const task of store.active()) deliveries.deliver(task.id)
+  guard(schedule())
+
+  return {
+    async submit(body) {
+      const targets = body.targets.map((text) => readTarget(text, nodes))
+      await resolveUserMounts(body.mounts, docker.allowed_mounts)
+      assertFits(body, targets, nodes.list())
+      const { version, pinned } = await latestVersion(tarballs, body.environment)
+      const submitted = new Date().toISOString()
+      const { targets: _, environment, command, env, mounts, cores, memoryBytes } = body
+      const records = (targets.length > 0 ? targets : [null]).map((target): TaskRecord => ({
+        id: createId(), environment, command, env, mounts, cores, memoryBytes, target, version, pinned, submitted,
+        state: 'queued', wish: 'run', reason: null, message: null, exitCode: null, node: null, started: null, finished: null, sequence: 0, stdoutBytes: null, stderrBytes: null,
+      }))
+      await store.add(records)
+      await schedule()
+      return { tasks: await Promise.all(records.map(async ({ id }) => show(await store.get(id)))) }
+    },
+
+    async get(id, waitSeconds = 0, signal) {
+      return show(await waitUntilFinal(store, id, waitSeconds * 1000, signal))
+    },
+
+    async list(query) {
+      const items = (await store.list(query)).map(show)
+      return { items, nextCursor: items.length === query.limit ? (items.at(-1)?.id ?? null) : null }
+    },
+
+    async kill(id) {
+      await assertLive(id)
+      const finished = new Date().toISOString()
+      const task = await store.update(id, (record) => {
+        if (record.state === 'queued') return { state: 'killed', wish: 'kill', reason: 'user', finished }
+        return isFinal(record.state) && record.state !== 'lost' ? undefined : { wish: 'kill' }
+      })
+      return show(task)
+    },
+
+    pause: (id) => freeze(id, 'pause'),
+    resume: (id) => freeze(id, 'resume'),
+
+    async report(hostname, instanceId, reports) {
+      nodes.assertInstance(hostname, instanceId)
+      const answer = { acknowledged: [] as string[], unknown: [] as string[] }
+      for (const report of reports) {
+        const known = await store.find(report.id)
+        const verdict = judgeReport(known, hostname, report)
+        if (verdict === 'refused') {
+          answer.unknown.push(report.id)
+          continue
+        }
+        await store.update(report.id, (record) => {
+          const now = judgeReport(record, hostname, report)
+          return typeof now === 'object' ? now : undefined
+        })
+        answer.acknowledged.push(report.id)
+      }
+      return answer
+    },
+
+    toNode(record) {
+      const { coresReserved, memoryReservedBytes } = capacity(record)
+      const { hostname, url, online, lastHeartbeat, cores, memoryBytes, usage, engine, runnerVersion } = record
+      return { hostname, url, state: online ? 'online' : 'offline', lastHeartbeat: lastHeartbeat.toISOString(), cores, coresReserved, memoryBytes, memoryReservedBytes, usage, engine, runnerVersion }
+    },
+
+    versionsInUse: (environment) => new Set(store.active().filter((task) => task.environment === environment).map((task) => task.version)),
+
+    close: () => deliveries.close(),
+  }
+}
+
+// --- internal ---
+
+function readTarget(text: string, nodes: Nodes): string {
+  const target = parseTarget(text)
+  if (target.numaNode !== undefined || target.gpus !== undefined) throw new HakuError('target.invalid', `${quote(text)} names a NUMA node or GPUs, which this version can not give to a task. Name only the node: ${target.node}.`)
+  if (!nodes.find(target.node)) {
+    const known = nodes.list().map(({ hostname }) => hostname)
+    throw new HakuError('node.not_found', `There is no node ${quote(target.node)}. ${known.length > 0 ? `Known nodes: ${known.join(', ')}.` : 'No node has registered yet.'}`)
+  }
+  return target.node
+}
+
+/** Refuses what no node could ever run, and names the nearest. Without any node the task waits for the first. */
+function assertFits(body: SubmitBody, targets: readonly string[], nodes: NodeRecord[]): void {
+  const groups = targets.length > 0 ? targets.map((target) => nodes.filter(({ hostname }) => hostname === target)) : [nodes]
+  for (const candidates of groups) {
+    if (candidates.length === 0 || candidates.some((node) => couldEverFit(body, node))) continue
+    const nearest = candidates.toSorted((left, right) => right.cores - left.cores || right.memoryBytes - left.memoryBytes)[0]
+    throw new HakuError('node.too_small', `No node could ever run this: it asks for ${body.cores} cores and ${body.memoryBytes ?? 0} bytes of memory; the largest, ${nearest?.hostname}, has ${nearest?.cores} cores and ${nearest?.memoryBytes} bytes.`)
+  }
+}
+
+export type { PinnedVersion }
