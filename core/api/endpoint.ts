@@ -48,4 +48,4 @@ export type EndpointRequest<E extends Endpoint> = (E['params'] extends z.ZodType
   (E['body'] extends z.ZodType ? { body: z.input<E['body']> } : unknown)
 
 /** What comes back. */
-export type EndpointOutput<E extends Endpoint> = E['response'] extends { body: infer B extends z.ZodType } ? z.output<B> : undefined
+export type EndpointOutput<E extends Endpoint> = E['response'] extends { body: infer B extends z.ZodType } ? z.output<B> : void

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -5,8 +6,8 @@ import { toNodeListener, type App } from 'h3'
 import { WebSocketServer } from 'ws'
 import { HakuError, systemErrorCode } from '../errors.ts'
 import { closeCodes, MAX_FRAME_BYTES, TERMINAL_PROTOCOL } from '../terminal/protocol.ts'
-import { assertRequest, setAdmission, type SocketHandler } from './endpoint-handler.ts'
-import { type Admission, createGate, type GateOptions } from './gate.ts'
+import { admitRequest, assertRequest, type SocketHandler } from './endpoint-handler.ts'
+import { createGate, type GateOptions } from './gate.ts'
 import { logUnexpected, problemOf, sendProblem } from './problems.ts'
 
 /** Receiving one request may take this long; the server's own bodies are small. */
@@ -46,16 +47,17 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   const gate = createGate(options)
   const listener = toNodeListener(options.app)
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_FRAME_BYTES + 1024, perMessageDeflate: false, handleProtocols: (protocols) => (protocols.has(TERMINAL_PROTOCOL) ? TERMINAL_PROTOCOL : false) })
-  let stopping = false
+  const stopping = new AbortController()
+  setMaxListeners(0, stopping.signal)
 
   const assertOpen = () => {
-    if (stopping) throw new HakuError('host.stopping', `The ${options.name} is stopping. Try again when it is back.`)
+    if (stopping.signal.aborted) throw new HakuError('host.stopping', `The ${options.name} is stopping. Try again when it is back.`)
   }
 
   const server = createServer((request, response) => {
     try {
       assertOpen()
-      setAdmission(request, gate(request))
+      admitRequest(request, { admission: gate(request), stopping: stopping.signal })
     } catch (error) {
       logUnexpected(error, `${request.method} request`)
       return refuse(request, response, error)
@@ -89,7 +91,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   return {
     url: `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`,
     async close(graceMs) {
-      stopping = true
+      stopping.abort()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       for (const client of sockets.clients) client.close(closeCodes.restarting, `${options.name} is stopping`)
       server.closeIdleConnections()
@@ -145,5 +147,3 @@ function rejectUpgrade(socket: Duplex, error: unknown): void {
   socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`)
   ;(socket as Socket).destroySoon?.()
 }
-
-export type { Admission }

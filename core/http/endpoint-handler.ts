@@ -6,7 +6,7 @@ import type { WebSocket } from 'ws'
 import type { z } from 'zod'
 import type { Endpoint, EndpointInput, EndpointOutput } from '../api/endpoint.ts'
 import { HakuError, type Issue, isErrorCode } from '../errors.ts'
-import type { Admission } from './gate.ts'
+import type { Admission, AdmittedRequest } from './gate.ts'
 import { logUnexpected, securityHeaders, sendProblem } from './problems.ts'
 
 const DEFAULT_MAX_BODY_BYTES = 1024 * 1024
@@ -24,9 +24,9 @@ export function defineEndpoint<const E extends Endpoint>(endpoint: E, handler: (
     const { req, res } = event.node
     event._handled = true
     try {
-      const admission = admissionOf(req)
+      const { admission, stopping } = admittedRequest(req)
       if (admission.endpoint !== (endpoint as Endpoint)) throw new Error(`route of ${endpoint.path} answers for ${admission.endpoint.path}`)
-      const input = { ...parseRequest(endpoint, admission, await readBody(req, endpoint)), signal: closeSignal(res) }
+      const input = { ...parseRequest(endpoint, admission, await readBody(req, endpoint)), signal: AbortSignal.any([closeSignal(res), stopping]) }
       await respond(res, endpoint, await handler(input as HandlerInput<E>))
     } catch (error) {
       if (res.destroyed || res.writableEnded) return
@@ -51,19 +51,19 @@ export function assertRequest(admission: Admission): void {
   parseRequest(admission.endpoint, admission, undefined)
 }
 
-const admissions = new WeakMap<IncomingMessage, Admission>()
+const admitted = new WeakMap<IncomingMessage, AdmittedRequest>()
 
 /** Hands what the gate found to the route. */
-export function setAdmission(request: IncomingMessage, admission: Admission): void {
-  admissions.set(request, admission)
+export function admitRequest(request: IncomingMessage, found: AdmittedRequest): void {
+  admitted.set(request, found)
 }
 
 // --- internal ---
 
-function admissionOf(request: IncomingMessage): Admission {
-  const admission = admissions.get(request)
-  if (!admission) throw new Error('a request reached a route without passing the gate')
-  return admission
+function admittedRequest(request: IncomingMessage): AdmittedRequest {
+  const found = admitted.get(request)
+  if (!found) throw new Error('a request reached a route without passing the gate')
+  return found
 }
 
 async function readBody(request: IncomingMessage, endpoint: Endpoint): Promise<unknown> {

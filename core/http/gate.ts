@@ -16,6 +16,12 @@ export interface Admission {
   role: Role
 }
 
+/** What a request brings to its route: its admission, and a signal that fires when the server stops. */
+export interface AdmittedRequest {
+  admission: Admission
+  stopping: AbortSignal
+}
+
 export interface GateOptions {
   api: Record<string, Endpoint>
   /** Token → role. Read at each request, so that a token can be revoked. */

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto'
 import type { Container, CreateContainerBody, Operation } from '#core/api/schemas.ts'
-import type { ContainerDetails, ContainerSummary, Engine } from '#core/engine/engine.ts'
+import type { ContainerDetails, ContainerSpec, ContainerSummary, Engine } from '#core/engine/engine.ts'
 import { HakuError } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
 import { labels } from '#core/paths.ts'
 import type { Mount } from '#core/tasks/mounts.ts'
 import type { OperationContext, Operations } from '../operations/operations.ts'
 import { resolveUserMounts } from './mounts.ts'
+import type { CreateUndo } from './recovery.ts'
 import { assertImageReference } from './references.ts'
 
 /** The persistent containers of environments. Only containers with our label exist for it. */
@@ -58,25 +59,18 @@ export function createContainers({ engine, operations, allowedMounts }: Containe
   async function build(body: CreateContainerBody, mounts: Mount[], context: OperationContext): Promise<Container> {
     await ensureImage(engine, body, context)
     await context.report({ phase: 'create' })
-    const id = await engine.createContainer({
-      name: body.name,
-      image: body.image,
-      command: IDLE_COMMAND,
-      env: body.env,
-      labels: { [labels.container]: body.name, [labels.options]: optionsDigest(body) },
-      mounts,
-      hostname: body.name,
-      keepRunning: true,
-      logs: 'none',
-    })
+    await context.setUndo({ name: body.name } satisfies CreateUndo)
+    let id: string | undefined
     try {
-      await context.setUndo({ containerId: id })
+      id = await engine.createContainer(specOf(body, mounts))
       await startAndSettle(engine, id, body, context)
-      return toContainer(await find(body.name))
     } catch (error) {
-      await engine.removeContainer(id)
+      if (id !== undefined) await engine.removeContainer(id)
+      await context.setUndo(null)
       throw error
     }
+    await context.setUndo(null)
+    return toContainer(await find(body.name))
   }
 
   return {
@@ -126,6 +120,20 @@ function assertSame(existing: ContainerDetails, body: CreateContainerBody): void
   if (body.ifNotExists && isSame) return
   const cure = body.ifNotExists ? 'It was made with another image or other options' : 'Give --if-not-exists if that is fine'
   throw new HakuError('container.exists', `The environment ${quote(body.name)} already has a container, made from ${quote(existing.image)}. ${cure}; or delete it first with "hakuriver.docker delete-container ${body.name}".`)
+}
+
+function specOf(body: CreateContainerBody, mounts: Mount[]): ContainerSpec {
+  return {
+    name: body.name,
+    image: body.image,
+    command: IDLE_COMMAND,
+    env: body.env,
+    labels: { [labels.container]: body.name, [labels.options]: optionsDigest(body) },
+    mounts,
+    hostname: body.name,
+    keepRunning: true,
+    logs: 'none',
+  }
 }
 
 function optionsDigest({ image, env, mounts }: CreateContainerBody): string {

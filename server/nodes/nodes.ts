@@ -27,6 +27,8 @@ export interface Nodes {
   heartbeat(hostname: string, body: HeartbeatBody): Promise<void>
   list(): NodeRecord[]
   find(hostname: string): NodeRecord | undefined
+  /** @throws `node.not_found` */
+  get(hostname: string): NodeRecord
   /** Throws `node.not_found` unless this very Runner is registered: what an ended one still sends is refused. */
   assertInstance(hostname: string, instanceId: string): void
   /** `online` (record) at each registration and return, `heartbeat` (record, task ids), `offline` (record). */
@@ -82,6 +84,7 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
     events,
     list: () => [...records.values()].sort((left, right) => left.hostname.localeCompare(right.hostname)),
     find: (hostname) => records.get(hostname),
+    get: registered,
     assertInstance,
     async register(body) {
       const existing = records.get(body.hostname)

@@ -2,13 +2,14 @@ import { EventEmitter, once } from 'node:events'
 import { Readable } from 'node:stream'
 import type { Kysely } from 'kysely'
 import type { Container, Operation, OperationProgress, Version } from '#core/api/schemas.ts'
-import { HakuError, isHakuError } from '#core/errors.ts'
+import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 import { problemOf } from '#core/http/problems.ts'
 import { quote } from '#core/names.ts'
 import type { OperationRow, Tables } from '../database/tables.ts'
 
 type Result = Container | Version
+type Undo = (operation: { kind: Operation['kind']; stored: unknown }) => Promise<void>
 
 /** What the work of an operation gets. */
 export interface OperationContext {
@@ -17,7 +18,7 @@ export interface OperationContext {
   signal: AbortSignal
   /** Tells where it stands. Stored at each change of phase; between, only followers hear of it. */
   report(progress: Partial<OperationProgress> & { phase: string }): Promise<void>
-  /** Stores what a start after a crash must undo; `null`: nothing any more. */
+  /** Stores what a start after a crash must undo; the work sets `null` once nothing is to be undone any more. */
   setUndo(undo: unknown): Promise<void>
 }
 
@@ -37,8 +38,8 @@ export interface Operations {
   follow(id: string, signal: AbortSignal): Promise<Readable>
   /** @throws `operation.not_found`, `operation.finished` */
   cancel(id: string): Promise<Operation>
-  /** Ends what a crash left running: `undo` gets what the work had stored. */
-  recover(undo: (kind: Operation['kind'], environment: string, stored: unknown) => Promise<void>): Promise<void>
+  /** Ends what a crash left running: `undo` gets what the work had stored. What can not be undone now is tried at the next start. */
+  recover(undo: Undo): Promise<void>
   /** Cancels what runs and waits until it is undone. */
   close(): Promise<void>
 }
@@ -70,7 +71,7 @@ export function createOperations(database: Kysely<Tables>): Operations {
     entry.operation = { ...entry.operation, ...change, state, finished: new Date().toISOString() }
     const { id, result, error, finished, progress } = entry.operation
     await database.updateTable('operations').where('id', '=', id)
-      .set({ state, finished, undo: null, progress: JSON.stringify(progress), result: result && JSON.stringify(result), error: error && JSON.stringify(error) }).execute()
+      .set({ state, finished, progress: JSON.stringify(progress), result: result && JSON.stringify(result), error: error && JSON.stringify(error) }).execute()
   }
 
   async function run(entry: Live, work: (context: OperationContext) => Promise<Result>): Promise<void> {
@@ -156,11 +157,10 @@ export function createOperations(database: Kysely<Tables>): Operations {
     },
 
     async recover(undo) {
-      const rows = await database.selectFrom('operations').selectAll().where('state', '=', 'running').execute()
+      const rows = await database.selectFrom('operations').selectAll().where((where) => where.or([where('state', '=', 'running'), where('undo', 'is not', null)])).execute()
       for (const row of rows) {
-        if (row.undo !== null) await undo(row.kind, row.environment, JSON.parse(row.undo))
-        const error = problemOf(new HakuError('operation.interrupted', `The Host stopped in the middle of this (phase ${JSON.parse(row.progress).phase}). It was undone; start it again.`))
-        await database.updateTable('operations').where('id', '=', row.id).set({ state: 'failed', finished: new Date().toISOString(), error: JSON.stringify(error), undo: null }).execute()
+        const left = await tryUndo(row, undo)
+        await database.updateTable('operations').where('id', '=', row.id).set({ undo: left, ...(row.state === 'running' && interrupted(row)) }).execute()
       }
     },
 
@@ -172,6 +172,24 @@ export function createOperations(database: Kysely<Tables>): Operations {
 }
 
 // --- internal ---
+
+function interrupted(row: OperationRow) {
+  const { phase } = JSON.parse(row.progress) as OperationProgress
+  const error = problemOf(new HakuError('operation.interrupted', `The Host was killed in the middle of this (phase ${phase}). What it had begun was undone; start it again.`))
+  return { state: 'failed' as const, finished: new Date().toISOString(), error: JSON.stringify(error) }
+}
+
+/** Resolves to what is still to be undone. */
+async function tryUndo(row: OperationRow, undo: Undo): Promise<string | null> {
+  if (row.undo === null) return null
+  try {
+    await undo({ kind: row.kind, stored: JSON.parse(row.undo) })
+    return null
+  } catch (error) {
+    console.error(`[hakuriver] [operation] the interrupted ${row.kind} of ${row.environment} could not be undone, the next start tries again: ${errorMessage(error)}`)
+    return row.undo
+  }
+}
 
 function createContext(database: Kysely<Tables>, entry: Live): OperationContext {
   const { id } = entry.operation

@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import type { TaskOrder } from '#core/api/schemas.ts'
-import { errorMessage, type ErrorKind, HakuError, isHakuError } from '#core/errors.ts'
+import { errorMessage, type ErrorKind, type HakuError, isHakuError } from '#core/errors.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import { judgeReport } from './reports.ts'

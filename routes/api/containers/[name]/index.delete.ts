@@ -1,0 +1,7 @@
+import { hostApi } from '#core/api/host.ts'
+import { defineEndpoint } from '#core/http/endpoint-handler.ts'
+import { useContext } from '#server/context.ts'
+
+export default defineEndpoint(hostApi.deleteContainer, async ({ params }) => {
+  await useContext().containers.remove(params.name)
+})

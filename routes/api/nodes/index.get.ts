@@ -1,0 +1,8 @@
+import { hostApi } from '#core/api/host.ts'
+import { defineEndpoint } from '#core/http/endpoint-handler.ts'
+import { useContext } from '#server/context.ts'
+
+export default defineEndpoint(hostApi.listNodes, () => {
+  const { nodes, tasks } = useContext()
+  return { items: nodes.list().map(tasks.toNode) }
+})

@@ -1,0 +1,107 @@
+import { mkdirSync } from 'node:fs'
+import type { Health } from '#core/api/schemas.ts'
+import type { Config } from '#core/config/schema.ts'
+import { openDatabase } from '#core/database/open.ts'
+import { createDockerEngine } from '#core/engine/docker.ts'
+import type { Engine } from '#core/engine/engine.ts'
+import { createId } from '#core/ids.ts'
+import { hostStatePaths, sharedPaths } from '#core/paths.ts'
+import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
+import type { TarballStore } from '#core/tarballs/store.ts'
+import { readOrCreateToken } from '#core/tokens.ts'
+import { migrations } from './database/migrations.ts'
+import type { Tables } from './database/tables.ts'
+import { createRunnerDispatcher } from './dispatch/runner-dispatcher.ts'
+import { type Containers, createContainers } from './environments/containers.ts'
+import { createPackaging, type Packaging } from './environments/packaging.ts'
+import { undoOperation } from './environments/recovery.ts'
+import { checkHealth } from './health.ts'
+import { createNodes, type Nodes } from './nodes/nodes.ts'
+import { createOperations, type Operations } from './operations/operations.ts'
+import { createOutput, type Output } from './queue/output.ts'
+import { createTaskStore } from './queue/task-store.ts'
+import { createTasks, type Tasks } from './queue/tasks.ts'
+import { prepareSharedDirectory } from './storage.ts'
+import { createTerminals, type Terminals } from './terminal/terminals.ts'
+
+/** Every service of the Host, made once. */
+export interface HostContext {
+  config: Config
+  tokens: { admin: string; runner: string }
+  engine: Engine
+  tarballs: TarballStore
+  operations: Operations
+  containers: Containers
+  packaging: Packaging
+  terminals: Terminals
+  nodes: Nodes
+  tasks: Tasks
+  output: Output
+  health(): Promise<Health>
+  /** In the order that loses nothing: shells, operations (undone), queue, state. */
+  close(): Promise<void>
+}
+
+/**
+ * Makes the Host's services from its configuration, and puts right what a crash left behind.
+ *
+ * @throws `storage.unavailable`, `config.invalid`, `internal.error` (state)
+ */
+export async function createContext(config: Config): Promise<HostContext> {
+  const paths = sharedPaths(config.paths.shared_dir, config.docker.container_dir)
+  const state = hostStatePaths(config.paths.state_dir)
+  prepareSharedDirectory(paths)
+  mkdirSync(state.root, { recursive: true, mode: 0o700 })
+  const tokens = { admin: readOrCreateToken(state.adminToken), runner: readOrCreateToken(state.runnerToken) }
+  const ownerId = readOrCreateToken(state.hostId, createId)
+
+  const database = await openDatabase<Tables>(config.database.db_file || state.database, migrations)
+  const engine = createDockerEngine({ socketPath: config.docker.socket })
+  const tarballs = createFileSystemStore({ directory: paths.tarballs, ownerId, sharedRoot: paths.root })
+  const operations = createOperations(database)
+  await recover(engine, tarballs, operations)
+
+  const containers = createContainers({ engine, operations, allowedMounts: config.docker.allowed_mounts })
+  const nodes = await createNodes({ database, heartbeatSeconds: config.timing.heartbeat_interval, timeoutFactor: config.timing.heartbeat_timeout_factor })
+  const dispatcher = createRunnerDispatcher(nodes.find)
+  const store = await createTaskStore(database)
+  const tasks = createTasks({ store, nodes, tarballs, dispatcher, docker: config.docker })
+  const packaging = createPackaging({ engine, containers, operations, tarballs, keepVersions: config.docker.keep_versions, versionsInUse: tasks.versionsInUse })
+  const terminals = createTerminals({ engine, containers })
+
+  return {
+    config, tokens, engine, tarballs, operations, containers, packaging, terminals, nodes, tasks,
+    output: createOutput({ store, paths }),
+    health: () => checkHealth(engine, paths.root),
+    async close() {
+      await terminals.closeAll()
+      await operations.close()
+      nodes.close()
+      tasks.close()
+      dispatcher.close()
+      await database.destroy()
+    },
+  }
+}
+
+let current: HostContext | undefined
+
+/** Makes the context known to the routes. Called once, before the server listens. */
+export function setContext(context: HostContext): void {
+  current = context
+}
+
+/** The context, for routes. */
+export function useContext(): HostContext {
+  if (!current) throw new Error('the context is not set: the server answers before it has started')
+  return current
+}
+
+// --- internal ---
+
+/** An Engine that is down does not keep the Host from starting: what is to be undone there waits for the next start. */
+async function recover(engine: Engine, tarballs: TarballStore, operations: Operations): Promise<void> {
+  const removed = await tarballs.sweep()
+  if (removed.length > 0) console.error(`[hakuriver] [tarballs] removed what an interrupted packaging left behind: ${removed.join(', ')}`)
+  await operations.recover((operation) => undoOperation(engine, operation))
+}

@@ -1,0 +1,2 @@
+/** Virtual module of Nitro, for `entry.ts` files. */
+declare module '#nitro-internal-pollyfills'
