@@ -55,6 +55,10 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   }
 
   const server = createServer((request, response) => {
+    response.once('close', () => {
+      // A kept connection that falls idle during the stop would hold it up.
+      if (stopping.signal.aborted) setImmediate(() => server.closeIdleConnections())
+    })
     try {
       assertOpen()
       admitRequest(request, { admission: gate(request), stopping: stopping.signal })
@@ -83,7 +87,11 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     assertRequest(admission)
     if (sockets.clients.size >= MAX_SOCKETS) throw new HakuError('host.stopping', `The ${options.name} serves ${MAX_SOCKETS} WebSockets already. Close some, or try again later.`)
     const connect = await resolveSocketHandler(options.app, request)
-    sockets.handleUpgrade(request, socket, head, (webSocket) => connect(webSocket, admission))
+    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      // Without a listener a bad frame of one client would end the process. ws closes the socket itself, with the right code.
+      webSocket.on('error', () => undefined)
+      connect(webSocket, admission)
+    })
   }
 
   await listen(server, options)
