@@ -1,7 +1,7 @@
 import type { Duplex, Readable } from 'node:stream'
 import type { Mount } from '../tasks/mounts.ts'
 
-/** One door to a Docker Engine. Implemented over the Engine API in `docker.ts`; nobody else imports dockerode. */
+/** One door to a Docker Engine. Implemented over the Engine API in `docker.ts`; nobody else talks to a Docker socket. */
 
 export interface EngineInfo {
   version: string
@@ -88,6 +88,9 @@ export interface ImageDetails {
   id: string
   tags: string[]
   labels: Record<string, string>
+  /** The run configuration (`Env`, `Cmd`, `Entrypoint`, …), as the Engine names it. */
+  config: Record<string, unknown>
+  /** Bytes. */
   size: number
   architecture: string
   os: string

@@ -1,0 +1,155 @@
+import { z } from 'zod'
+import { HakuError, isHakuError } from '../errors.ts'
+import { quote } from '../names.ts'
+import type { ContainerDetails, ContainerSpec, ContainerStatus, ContainerSummary, Engine } from './engine.ts'
+import { segment, type Transport } from './transport.ts'
+
+type ContainerCalls = Pick<Engine, 'createContainer' | 'inspectContainer' | 'listContainers' | 'startContainer' | 'stopContainer' | 'pauseContainer' | 'unpauseContainer' | 'removeContainer' | 'waitContainer' | 'attachOutput' | 'readLogs' | 'commitContainer'>
+
+const status = z.enum(['created', 'running', 'paused', 'restarting', 'removing', 'exited', 'dead'])
+const labelMap = z.record(z.string(), z.string()).nullish()
+const idAnswer = z.object({ Id: z.string() })
+const waitAnswer = z.object({ StatusCode: z.number() })
+const listAnswer = z.array(z.object({ Id: z.string(), Names: z.array(z.string()), Image: z.string(), State: status, Created: z.number(), Labels: labelMap }))
+const inspectAnswer = z.object({
+  Id: z.string(),
+  Name: z.string(),
+  Created: z.string(),
+  Image: z.string(),
+  State: z.object({ Status: status, ExitCode: z.number(), OOMKilled: z.boolean(), Error: z.string().nullish(), StartedAt: z.string(), FinishedAt: z.string() }),
+  Config: z.object({ Image: z.string(), Hostname: z.string().nullish(), Labels: labelMap }),
+})
+
+export function containerCalls(transport: Transport): ContainerCalls {
+  const post = (id: string, verb: string, what: string, query?: Record<string, string | number | boolean>) =>
+    transport.call({ method: 'POST', path: `/containers/${segment(id)}/${verb}`, what: `${what} the container ${quote(id)}`, ...(query && { query }) })
+
+  return {
+    async createContainer(spec) {
+      const answer = await transport.call({ method: 'POST', path: '/containers/create', what: `create the container ${quote(spec.name)}`, query: { name: spec.name }, body: toCreateBody(spec) })
+      return idAnswer.parse(answer).Id
+    },
+
+    async inspectContainer(idOrName) {
+      try {
+        return toDetails(await transport.call({ method: 'GET', path: `/containers/${segment(idOrName)}/json`, what: `inspect the container ${quote(idOrName)}` }))
+      } catch (error) {
+        if (isHakuError(error, 'container.not_found')) return undefined
+        throw error
+      }
+    },
+
+    async listContainers(wanted) {
+      const filters = { label: Object.entries(wanted).map(([key, value]) => (value === undefined ? key : `${key}=${value}`)) }
+      const answer = await transport.call({ method: 'GET', path: '/containers/json', what: 'list the containers', query: { all: true, filters: JSON.stringify(filters) } })
+      return listAnswer.parse(answer).map(toSummary)
+    },
+
+    // 304, "is so already", is a good answer to both.
+    startContainer: async (id) => void (await post(id, 'start', 'start')),
+    stopContainer: async (id, graceSeconds) => void (await post(id, 'stop', 'stop', { t: graceSeconds })),
+    pauseContainer: async (id) => void (await post(id, 'pause', 'pause')),
+    unpauseContainer: async (id) => void (await post(id, 'unpause', 'resume')),
+
+    async removeContainer(id) {
+      try {
+        await transport.call({ method: 'DELETE', path: `/containers/${segment(id)}`, what: `remove the container ${quote(id)}`, query: { force: true, v: true } })
+      } catch (error) {
+        if (isHakuError(error, 'container.not_found')) return
+        if (!isHakuError(error, 'engine.conflict')) throw error
+        // Somebody else removes it at this moment: it is gone once that is over.
+        await waitRemoved(transport, id)
+      }
+    },
+
+    async waitContainer(id, { signal } = {}) {
+      const answer = await transport.call({ method: 'POST', path: `/containers/${segment(id)}/wait`, what: `wait for the container ${quote(id)}`, query: { condition: 'not-running' }, signal })
+      return waitAnswer.parse(answer).StatusCode
+    },
+
+    attachOutput: (id) =>
+      transport.hijack({ method: 'POST', path: `/containers/${segment(id)}/attach`, what: `attach to the container ${quote(id)}`, query: { stream: true, stdout: true, stderr: true } }),
+
+    readLogs: (id, { follow }) =>
+      transport.open({ method: 'GET', path: `/containers/${segment(id)}/logs`, what: `read the output of the container ${quote(id)}`, query: { stdout: true, stderr: true, follow } }),
+
+    async commitContainer(id, { repository, tag, author, comment }) {
+      const answer = await transport.call({ method: 'POST', path: '/commit', what: `commit the container ${quote(id)}`, query: { container: id, repo: repository, tag, author, comment, pause: false }, body: {} })
+      return idAnswer.parse(answer).Id
+    },
+  }
+}
+
+// --- internal ---
+
+const LOG_CONFIGS = {
+  default: undefined,
+  none: { Type: 'none', Config: {} },
+  // The driver drops the oldest file when all are full: 100 GB are more than a node's disk should give to one task.
+  lossless: { Type: 'local', Config: { 'max-size': '1g', 'max-file': '100', compress: 'false' } },
+} as const
+
+function toCreateBody(spec: ContainerSpec): Record<string, unknown> {
+  const [program, ...args] = spec.command
+  if (!program) throw new HakuError('task.command_invalid', `The container ${quote(spec.name)} has no command.`)
+  const logConfig = LOG_CONFIGS[spec.logs]
+  return {
+    Image: spec.image,
+    // An ENTRYPOINT of our own makes the Engine ignore both ENTRYPOINT and CMD of the image.
+    Entrypoint: [program],
+    Cmd: args,
+    Env: Object.entries(spec.env).map(([key, value]) => `${key}=${value}`),
+    Labels: spec.labels,
+    Tty: false,
+    ...(spec.hostname !== undefined && { Hostname: spec.hostname }),
+    ...(spec.workdir !== undefined && { WorkingDir: spec.workdir }),
+    HostConfig: {
+      Init: true,
+      ...(spec.network !== undefined && { NetworkMode: spec.network }),
+      ...(spec.cores !== undefined && { NanoCpus: Math.round(spec.cores * 1e9) }),
+      ...(spec.memoryBytes !== undefined && { Memory: spec.memoryBytes, MemorySwap: spec.memoryBytes }),
+      ...(spec.pidsLimit !== undefined && { PidsLimit: spec.pidsLimit }),
+      ...(spec.privileged && { Privileged: true }),
+      ...(spec.keepRunning && { RestartPolicy: { Name: 'unless-stopped' } }),
+      ...(logConfig && { LogConfig: logConfig }),
+      Mounts: spec.mounts.map(({ source, target, readOnly }) => ({ Type: 'bind', Source: source, Target: target, ReadOnly: readOnly })),
+    },
+  }
+}
+
+/** Docker's zero time means never. */
+function toTime(text: string): string | null {
+  return text.startsWith('0001-') ? null : new Date(text).toISOString()
+}
+
+function toSummary(item: z.infer<typeof listAnswer>[number]): ContainerSummary {
+  const state: ContainerStatus = item.State
+  return { id: item.Id, name: (item.Names[0] ?? '').replace(/^\//, ''), image: item.Image, status: state, created: new Date(item.Created * 1000).toISOString(), labels: item.Labels ?? {} }
+}
+
+function toDetails(answer: unknown): ContainerDetails {
+  const found = inspectAnswer.parse(answer)
+  return {
+    id: found.Id,
+    name: found.Name.replace(/^\//, ''),
+    image: found.Config.Image,
+    imageId: found.Image,
+    status: found.State.Status,
+    created: new Date(found.Created).toISOString(),
+    labels: found.Config.Labels ?? {},
+    hostname: found.Config.Hostname ?? '',
+    exitCode: found.State.ExitCode,
+    outOfMemory: found.State.OOMKilled,
+    error: found.State.Error ?? '',
+    started: toTime(found.State.StartedAt),
+    finished: toTime(found.State.FinishedAt),
+  }
+}
+
+async function waitRemoved(transport: Transport, id: string): Promise<void> {
+  try {
+    await transport.call({ method: 'POST', path: `/containers/${segment(id)}/wait`, what: `wait for the removal of the container ${quote(id)}`, query: { condition: 'removed' } })
+  } catch (error) {
+    if (!isHakuError(error, 'container.not_found')) throw error
+  }
+}

@@ -1,0 +1,103 @@
+import type { Readable } from 'node:stream'
+import { HakuError } from '../errors.ts'
+import { printable } from '../names.ts'
+
+/** A piece of the output of a process without a terminal. */
+export interface OutputChunk {
+  channel: 'stdout' | 'stderr'
+  /** A view of what came from the Engine: copy it to keep it. */
+  bytes: Buffer
+}
+
+export interface Demultiplexer {
+  /** The output in the next piece of the stream. Parts of a frame come out as they arrive. @throws `engine.failed` */
+  push(piece: Buffer): OutputChunk[]
+  /** Tells that the stream has ended. @throws `engine.unavailable` if it ended in the middle of a frame */
+  end(): void
+}
+
+/**
+ * Takes apart the two outputs in an Engine's stream: frames of `[channel, 0, 0, 0, length as 32 bit big-endian]` and bytes.
+ * Copies nothing. For a consumer that works with events; others use {@link demultiplex}.
+ */
+export function createDemultiplexer(): Demultiplexer {
+  const state: _State = { header: Buffer.alloc(HEADER_BYTES), headerLength: 0, channel: 1, remaining: 0, systemError: '' }
+  return {
+    push: (piece) => _push(state, piece),
+    end() {
+      if (state.headerLength > 0 || state.remaining > 0) throw new HakuError('engine.unavailable', 'The output ended in the middle of a frame. Was the Docker daemon stopped?')
+    },
+  }
+}
+
+/**
+ * The output in the Engine's multiplexed `stream`, at the pace of the consumer; leaving the loop destroys the stream.
+ *
+ * @throws `engine.failed` on a corrupt frame or when the Engine reports an error in the stream; `engine.unavailable` if the
+ *   stream ends in the middle of a frame
+ */
+export async function* demultiplex(stream: Readable): AsyncGenerator<OutputChunk, void, undefined> {
+  const demultiplexer = createDemultiplexer()
+  for await (const piece of stream as AsyncIterable<Buffer>) {
+    yield* demultiplexer.push(piece)
+  }
+  demultiplexer.end()
+}
+
+// --- internal ---
+
+const HEADER_BYTES = 8
+const SYSTEM_ERROR = 3
+
+interface _State {
+  header: Buffer
+  headerLength: number
+  channel: number
+  /** Bytes of the present frame that are still to come. */
+  remaining: number
+  systemError: string
+}
+
+function _push(state: _State, piece: Buffer): OutputChunk[] {
+  const chunks: OutputChunk[] = []
+  let offset = 0
+  while (offset < piece.length) {
+    if (state.remaining === 0) {
+      offset += _takeHeader(state, piece, offset)
+    } else {
+      const bytes = piece.subarray(offset, offset + state.remaining)
+      offset += bytes.length
+      state.remaining -= bytes.length
+      _takeBytes(state, bytes, chunks)
+    }
+  }
+  return chunks
+}
+
+function _takeHeader(state: _State, piece: Buffer, offset: number): number {
+  const taken = piece.copy(state.header, state.headerLength, offset, offset + HEADER_BYTES - state.headerLength)
+  state.headerLength += taken
+  if (state.headerLength === HEADER_BYTES) _openFrame(state)
+  return taken
+}
+
+function _openFrame(state: _State): void {
+  const { header } = state
+  const channel = header.readUInt8(0)
+  if (channel > SYSTEM_ERROR || header.readUIntBE(1, 3) !== 0) {
+    throw new HakuError('engine.failed', `The Docker Engine sent a corrupt frame (header ${header.toString('hex')}). Has the process a terminal?`)
+  }
+  state.channel = channel
+  state.remaining = header.readUInt32BE(4)
+  state.headerLength = 0
+}
+
+function _takeBytes(state: _State, bytes: Buffer, chunks: OutputChunk[]): void {
+  if (state.channel !== SYSTEM_ERROR) {
+    // Channel 0 is "stdin", which the Engine itself counts as output.
+    chunks.push({ channel: state.channel === 2 ? 'stderr' : 'stdout', bytes })
+    return
+  }
+  state.systemError += bytes.toString()
+  if (state.remaining === 0) throw new HakuError('engine.failed', `The Docker Engine stopped sending the output: ${printable(state.systemError.trim())}`)
+}

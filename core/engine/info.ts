@@ -1,0 +1,24 @@
+import { z } from 'zod'
+import type { EngineInfo } from './engine.ts'
+import type { Transport } from './transport.ts'
+
+const infoAnswer = z.object({
+  ServerVersion: z.string(),
+  Driver: z.string(),
+  DriverStatus: z.array(z.array(z.string())).nullish(),
+  Architecture: z.string(),
+  NCPU: z.number(),
+  MemTotal: z.number(),
+})
+
+export async function readInfo(transport: Transport): Promise<EngineInfo> {
+  const info = infoAnswer.parse(await transport.call({ method: 'GET', path: '/info', what: 'ask the Engine about itself' }))
+  return {
+    version: info.ServerVersion,
+    storageDriver: info.Driver,
+    usesContainerdStore: (info.DriverStatus ?? []).some(([key, value]) => key === 'driver-type' && value === 'io.containerd.snapshotter.v1'),
+    architecture: info.Architecture,
+    cores: info.NCPU,
+    memoryBytes: info.MemTotal,
+  }
+}
