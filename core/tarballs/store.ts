@@ -28,11 +28,13 @@ export interface TarballWriter {
   readonly position: number
   write(chunk: Uint8Array): Promise<void>
   patch(position: number, chunk: Uint8Array): Promise<void>
-  /** Streams back what was written, from the storage: for the digest over the whole file. */
+  /** Flushes to stable storage and checks the size. Nothing is written after this. */
+  finish(): Promise<void>
+  /** Streams back what was written, from the storage: for the digest over the whole file. Only after `finish`. */
   readBack(): Readable
   /**
    * Makes tarball and manifest visible: tarball first, manifest last. MUST be atomic for readers, MUST refuse
-   * (`environment.busy`) to replace a version that exists, and MUST have been flushed to stable storage when it resolves.
+   * (`environment.busy`) to replace a version that exists. Only after `finish`.
    */
   publish(manifest: VersionManifest): Promise<void>
   /** Forgets everything. Idempotent; MUST NOT throw if nothing is left. */
