@@ -1,0 +1,1 @@
+export function buildAll(options?: { log?: (line: string) => void }): Promise<void>
