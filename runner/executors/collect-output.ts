@@ -1,0 +1,143 @@
+import type { Readable } from 'node:stream'
+import { setTimeout } from 'node:timers/promises'
+import { createDemultiplexer, type OutputChunk } from '#core/engine/demultiplex.ts'
+import { errorMessage, isHakuError } from '#core/errors.ts'
+import { createBackoff } from '../backoff.ts'
+import type { Exit } from './exit.ts'
+import { LateWriteError, openOutputFiles, type OutputFiles, type Positions } from './output-files.ts'
+import type { ExecutorServices } from './services.ts'
+import type { TaskRun } from './task-run.ts'
+
+export interface CollectOptions {
+  containerId: string
+  exited: Promise<Exit>
+  /** Attached before the start, with its empty files; else the log is read from its beginning. */
+  live: { stream: Readable; files: OutputFiles } | undefined
+}
+
+export interface Collected {
+  sizes: Readonly<Positions>
+  /** Why bytes are missing; `undefined`: all are there. */
+  lost: string | undefined
+}
+
+/** Between the end of a container and the end of its attached stream. More means that one of the two was cut. */
+const LIVE_LAG_MS = 2000
+/** How long a killed task waits for a storage that does not take its last output. */
+const KILLED_PATIENCE_MS = 30_000
+
+/**
+ * Brings the output of a container into its files, each byte once.
+ *
+ * The short way follows the attached stream. Whatever goes wrong with it (the Runner or the Engine died, the storage
+ * refused to write), the container's own log has every byte: it is read again, and what the files hold is skipped. So a
+ * full share never blocks the task and loses nothing: the node's disk keeps the bytes until the share takes them.
+ */
+export async function collectOutput(run: TaskRun, services: ExecutorServices, options: CollectOptions): Promise<Collected> {
+  const { live, exited } = options
+  let reason: unknown
+  if (live) {
+    try {
+      if (await followLive(live.stream, live.files, exited)) {
+        await live.files.finish()
+        return { sizes: live.files.positions, lost: undefined }
+      }
+    } catch (error) {
+      services.closing.throwIfAborted()
+      reason = error
+    } finally {
+      live.stream.destroy()
+      await live.files.close()
+    }
+  }
+  return recollect(run, services, options, reason)
+}
+
+// --- internal ---
+
+/** @returns whether all came. @throws what the storage said */
+async function followLive(stream: Readable, files: OutputFiles, exited: Promise<Exit>): Promise<boolean> {
+  const failure: { storage?: unknown } = {}
+  const pumped = pump(stream, (chunks) => files.write(chunks).catch((error: unknown) => {
+    failure.storage = error
+    throw error
+  })).then(() => true, () => false)
+  const first = await Promise.race([pumped, exited])
+  if (first !== false) await Promise.race([Promise.all([pumped, exited]), setTimeout(LIVE_LAG_MS, undefined, { ref: false })])
+  // Nobody else may write the files before the pump has come to rest.
+  stream.destroy()
+  const came = await pumped
+  if (failure.storage !== undefined) throw failure.storage
+  const exit = await Promise.race([exited, undefined])
+  return came && typeof exit === 'object' && !exit.interrupted
+}
+
+async function recollect(run: TaskRun, services: ExecutorServices, options: CollectOptions, reason: unknown): Promise<Collected> {
+  const { closing, paths } = services
+  const backoff = createBackoff({ firstMs: 200, maxMs: 15_000 })
+  const patience = killedPatience(run, options.exited)
+  const interrupted = AbortSignal.any([closing, patience])
+  let sizes: Readonly<Positions> = { stdout: 0, stderr: 0 }
+  let failure = reason
+  for (;;) {
+    if (failure !== undefined) {
+      if (isHakuError(failure, 'container.not_found')) return { sizes, lost: 'the container was removed before all of its output was read' }
+      if (patience.aborted) return { sizes, lost: errorMessage(failure) }
+      run.tell(`${errorMessage(failure)} Nothing is lost: the node keeps the output and tries again.`)
+      await backoff.wait(interrupted).catch(() => closing.throwIfAborted())
+    }
+    try {
+      const files = await openOutputFiles(paths, run.id, { from: failure instanceof LateWriteError ? 'start' : 'end' })
+      sizes = files.positions
+      await readLog(run, services, options, files)
+      return { sizes, lost: undefined }
+    } catch (error) {
+      closing.throwIfAborted()
+      failure = error
+    }
+  }
+}
+
+async function readLog(run: TaskRun, { engine }: ExecutorServices, { containerId, exited }: CollectOptions, files: OutputFiles): Promise<void> {
+  const copy = async (follow: boolean) => {
+    const skip = { ...files.positions }
+    await pump(await engine.readLogs(containerId, { follow }), async (chunks) => {
+      await files.write(skipKept(chunks, skip))
+      run.tell(null)
+    })
+  }
+  try {
+    await copy(true)
+    // Following may end a moment before the last lines are in the log.
+    if ((await exited) !== 'gone') await copy(false)
+    await files.finish()
+  } finally {
+    await files.close()
+  }
+}
+
+async function pump(stream: Readable, write: (chunks: OutputChunk[]) => Promise<void>): Promise<void> {
+  const demultiplexer = createDemultiplexer()
+  for await (const piece of stream as AsyncIterable<Buffer>) await write(demultiplexer.push(piece))
+  demultiplexer.end()
+}
+
+/** Drops the bytes that the files hold already. Counts `skip` down. */
+function skipKept(chunks: OutputChunk[], skip: Positions): OutputChunk[] {
+  return chunks.flatMap(({ channel, bytes }) => {
+    const kept = Math.min(skip[channel], bytes.length)
+    skip[channel] -= kept
+    return kept < bytes.length ? [{ channel, bytes: bytes.subarray(kept) }] : []
+  })
+}
+
+/** Fires when a killed task has been over for so long that its last output is given up. */
+function killedPatience(run: TaskRun, exited: Promise<Exit>): AbortSignal {
+  const patience = new AbortController()
+  const start = () => globalThis.setTimeout(() => patience.abort(), KILLED_PATIENCE_MS).unref()
+  exited.then(
+    () => (run.killed.aborted ? start() : run.killed.addEventListener('abort', start, { once: true })),
+    () => undefined,
+  )
+  return patience.signal
+}

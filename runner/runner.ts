@@ -1,0 +1,144 @@
+import { mkdirSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import type { Health } from '#core/api/schemas.ts'
+import type { Config } from '#core/config/schema.ts'
+import { createDockerEngine } from '#core/engine/docker.ts'
+import { HakuError, isHakuError } from '#core/errors.ts'
+import { problemOf } from '#core/http/problems.ts'
+import { createId } from '#core/ids.ts'
+import { isNodeName, quote } from '#core/names.ts'
+import { runnerStatePaths, sharedPaths } from '#core/paths.ts'
+import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
+import { readOrCreateToken } from '#core/tokens.ts'
+import { version } from '#core/version.ts'
+import { removeOrphans } from './executors/orphans.ts'
+import { createTasks, type Tasks } from './executors/tasks.ts'
+import { createEngineProbe } from './hardware/engine-info.ts'
+import { createUsageMeter, readHardware } from './hardware/usage.ts'
+import { createLink } from './host/link.ts'
+import { openRunnerState } from './state/state.ts'
+import { createImages } from './sync/images.ts'
+
+/** Every service of a Runner, made once. */
+export interface Runner {
+  tasks: Tasks
+  /** The secret that the Host shows when it calls this Runner. */
+  hostToken: string
+  /** Where the Host is expected. */
+  hostUrl: string
+  health(): Promise<Health>
+  /** Takes up what an earlier Runner left, registers and beats. Called once the server listens. */
+  start(): void
+  /** Containers run on; what is known is on the disk when it resolves. */
+  close(): Promise<void>
+}
+
+/** Longer than an answer of the Engine; what is cut off then is found again at the next start. */
+const SETTLE_MS = 3000
+
+/**
+ * Makes the Runner's services from its configuration. Neither Host nor Engine have to be there.
+ *
+ * @throws `config.invalid`, `storage.unavailable`, `internal.error` (state)
+ */
+export async function createRunner(config: Config): Promise<Runner> {
+  const { hostname } = config.runner
+  if (!isNodeName(hostname)) throw new HakuError('config.invalid', `The name of this node, ${quote(hostname)}, is not valid: letters, digits, ".", "_" and "-", 63 at most. Set runner.hostname.`)
+  const paths = sharedPaths(config.paths.shared_dir, config.docker.container_dir)
+  await assertSharedDirectory(paths.root)
+  const files = runnerStatePaths(config.paths.state_dir)
+  makeStateDirectory(files.root)
+  const hostToken = readOrCreateToken(files.hostToken)
+  const hostUrl = `http://${urlHost(config.network.host_reachable_address)}:${config.network.host_port}`
+
+  const stopping = new AbortController()
+  const closing = stopping.signal
+  const engine = createDockerEngine({ socketPath: config.docker.socket })
+  const state = await openRunnerState(files.database)
+  const tarballs = createFileSystemStore({ directory: paths.tarballs, ownerId: hostname })
+  const images = createImages({ engine, state, tarballs, closing })
+  const services = { engine, state, images, paths, hostname, localTempDir: config.paths.local_temp_dir, closing }
+  const tasks = createTasks(services, (urgent) => link.news(urgent))
+
+  const link = createLink({
+    url: hostUrl,
+    tokenFile: config.auth.token_file || join(files.root, 'runner.token'),
+    self: {
+      hostname,
+      url: `http://${urlHost(config.network.runner_address)}:${config.network.runner_port}`,
+      instanceId: createId(),
+      hostToken,
+      hardware: readHardware(),
+      runnerVersion: version,
+    },
+    engineFacts: createEngineProbe(engine),
+    usage: createUsageMeter(),
+    activeIds: tasks.activeIds,
+    outbox: tasks.outbox,
+    acknowledge: tasks.acknowledge,
+    disown: tasks.disown,
+    onRegistered: (heartbeatSeconds) => sweepOnce(heartbeatSeconds),
+    closing,
+  })
+
+  /** The Host gets two beats to ask again for what it believes to run here. */
+  let isSwept = false
+  function sweepOnce(heartbeatSeconds: number): void {
+    if (isSwept) return
+    isSwept = true
+    const sweep = async () => {
+      await setTimeout(2000 * heartbeatSeconds, undefined, { signal: closing, ref: false })
+      await removeOrphans({ engine, state, hostname })
+      await images.sweep()
+    }
+    sweep().catch((error: unknown) => {
+      isSwept = false
+      if (!closing.aborted && !isHakuError(error, 'engine.unavailable')) console.error('[hakuriver] [runner] containers of unknown tasks could not be removed:', error)
+    })
+  }
+
+  let linked: Promise<void> = Promise.resolve()
+  return {
+    tasks,
+    hostToken,
+    hostUrl,
+    async health() {
+      const checks = await Promise.allSettled([engine.info(), assertSharedDirectory(paths.root)])
+      const failures: unknown[] = checks.flatMap((check) => (check.status === 'rejected' ? [check.reason as unknown] : []))
+      const problems = [...failures, link.trouble()].filter((failure) => failure !== undefined).map(problemOf)
+      return { status: problems.length === 0 ? 'ok' : 'degraded', version, problems }
+    },
+    start() {
+      tasks.recover()
+      linked = link.run()
+    },
+    async close() {
+      stopping.abort(new HakuError('host.stopping', 'The Runner is stopping.'))
+      await linked
+      await Promise.race([tasks.settled(), setTimeout(SETTLE_MS, undefined, { ref: false })])
+      await state.close()
+    },
+  }
+}
+
+// --- internal ---
+
+async function assertSharedDirectory(root: string): Promise<void> {
+  const isDirectory = await stat(root).then((stats) => stats.isDirectory(), () => false)
+  if (!isDirectory) throw new HakuError('storage.unavailable', `The shared directory ${root} does not exist on this node. Mount it, or set paths.shared_dir.`)
+}
+
+function makeStateDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new HakuError('config.invalid', `The state directory ${directory} can not be made: ${error instanceof Error ? error.message : String(error)}. Set paths.state_dir.`, { cause: error })
+  }
+}
+
+/** IPv6 addresses stand in brackets in a URL. */
+function urlHost(address: string): string {
+  return address.includes(':') ? `[${address}]` : address
+}
