@@ -57,7 +57,7 @@ export async function createContext(config: Config): Promise<HostContext> {
 
   const database = await openDatabase<Tables>(config.database.db_file || state.database, migrations)
   const engine = createDockerEngine({ socketPath: config.docker.socket })
-  const tarballs = createFileSystemStore({ directory: paths.tarballs, ownerId, sharedRoot: paths.root })
+  const tarballs = createFileSystemStore({ directory: paths.tarballs, ownerId })
   const operations = createOperations(database)
   await recover(engine, tarballs, operations)
 
