@@ -8,11 +8,11 @@ export type ReportVerdict = 'known' | 'refused' | Partial<TaskRecord>
 /** Judges what a node reports of a task. A pure function; each branch is one promise of the queue. */
 export function judgeReport(record: TaskRecord | undefined, node: string, report: TaskReport): ReportVerdict {
   if (!record || record.node !== node) return 'refused'
+  // A task taken for lost comes back with whatever its node says, heard before or not.
+  if (report.sequence <= record.sequence && record.state !== 'lost') return 'known'
   const ended = isFinal(record.state) && record.state !== 'lost'
   // The Host has ended it without the node (a kill that could not be delivered): the node may not go on.
   if (ended) return isFinal(report.state) ? 'known' : 'refused'
-  // A task taken for lost comes back with whatever its node says, heard before or not.
-  if (report.sequence <= record.sequence && record.state !== 'lost') return 'known'
   const { id: _, stdoutBytes, stderrBytes, ...seen } = report
   if (record.state !== report.state && !canTransition(record.state, report.state)) return { sequence: report.sequence }
   return { ...seen, sequence: Math.max(report.sequence, record.sequence), ...(isFinal(report.state) && { stdoutBytes, stderrBytes }) }
