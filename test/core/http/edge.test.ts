@@ -207,8 +207,7 @@ function raw(text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let answer = ''
     const { hostname, port } = new URL(edge.url)
-    connect(Number(port), hostname, function connected() {
-      this.end(text)
-    }).on('data', (chunk) => (answer += String(chunk))).on('close', () => resolve(answer)).on('error', reject)
+    const socket = connect(Number(port), hostname, () => socket.end(text))
+    socket.on('data', (chunk) => (answer += String(chunk))).on('close', () => resolve(answer)).on('error', reject)
   })
 }
