@@ -150,7 +150,7 @@ describe('reports', () => {
     const running = node.report(id, { state: 'running' })
     const done = node.report(id, { state: 'succeeded', exitCode: 0 })
     await report('a', done)
-    expect(await report('a', running, done)).toEqual({ acknowledged: [id], unknown: [] })
+    expect(await report('a', running, done)).toEqual({ acknowledged: [id, id], unknown: [] })
     expect((await tasks.get(id)).state).toBe('succeeded')
   })
 

@@ -1,0 +1,215 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Kysely } from 'kysely'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { createContainerBody, type Operation } from '#core/api/schemas.ts'
+import { openDatabase } from '#core/database/open.ts'
+import type { Engine } from '#core/engine/engine.ts'
+import { HakuError } from '#core/errors.ts'
+import { createId } from '#core/ids.ts'
+import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
+import type { TarballStore, TarballWriter } from '#core/tarballs/store.ts'
+import { migrations } from '#server/database/migrations.ts'
+import type { Tables } from '#server/database/tables.ts'
+import { type Containers, createContainers } from '#server/environments/containers.ts'
+import { createPackaging, type Packaging } from '#server/environments/packaging.ts'
+import { undoOperation } from '#server/environments/recovery.ts'
+import { createOperations, type Operations } from '#server/operations/operations.ts'
+import { engineMissing, socketPath, testEngine } from '#test/support/engine.ts'
+import { type Faults, withFaults } from '#test/support/faulty-engine.ts'
+import { ensureBusybox } from '#test/support/images.ts'
+
+describe.skipIf(engineMissing)('packaging', () => {
+  const real = testEngine()
+  const name = `pack-test-${createId().slice(-8)}`
+  let directory: string
+  let database: Kysely<Tables>
+  let faults: Faults
+  let engine: Engine
+  let operations: Operations
+  let containers: Containers
+  let tarballs: TarballStore
+  let packaging: Packaging
+  let inUse: Set<number>
+
+  beforeAll(async () => {
+    await ensureBusybox(socketPath)
+  })
+  beforeEach(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'hakuriver-packaging-'))
+    database = await openDatabase<Tables>(join(directory, 'state', 'host.db'), migrations)
+    faults = {}
+    engine = withFaults(real, faults)
+    inUse = new Set()
+    build(createFileSystemStore({ directory, ownerId: 'me' }))
+    expect(await end(containers.create(createContainerBody.parse({ name, image: 'busybox:latest' })))).toMatchObject({ state: 'succeeded' })
+  })
+  afterEach(async () => {
+    faults.failOn = undefined
+    faults.before = () => undefined
+    await database.destroy()
+    await real.removeContainer(name)
+    rmSync(directory, { recursive: true })
+  })
+  afterAll(async () => {
+    expect(await real.inspectImage(`hakuriver/${name}:base`)).toBeUndefined()
+  })
+
+  function build(store: TarballStore): void {
+    tarballs = store
+    operations = createOperations(database)
+    containers = createContainers({ engine, operations, allowedMounts: [] })
+    packaging = createPackaging({ engine, containers, operations, tarballs, keepVersions: 1, versionsInUse: () => inUse })
+  }
+
+  async function end(started: Promise<Operation>): Promise<Operation> {
+    return operations.get((await started).id, 60)
+  }
+
+  const files = () => readdirSync(directory).filter((file) => file !== 'state').toSorted()
+  const status = async () => (await real.inspectContainer(name))?.status
+
+  it('publishes a version, leaves no image, and gives the running container back', async () => {
+    const operation = await end(packaging.start(name, { note: 'first' }))
+    expect(operation).toMatchObject({ state: 'succeeded', error: null, result: { environment: name, note: 'first', baseImage: 'busybox:latest' } })
+    expect(files()).toHaveLength(2)
+    expect(await status()).toBe('running')
+    expect((await tarballs.list())[0]?.environment).toBe(name)
+  })
+
+  it('takes the version before away, of this very name', async () => {
+    writeFileSync(join(directory, `${name}-gpu-1700000000.tar`), '')
+    await end(packaging.start(name, { note: '' }))
+    const second = await end(packaging.start(name, { note: '' }))
+    const { result } = second as { result: { version: number } }
+    expect(files()).toEqual([`${name}-${result.version}.json`, `${name}-${result.version}.tar`, `${name}-gpu-1700000000.tar`].toSorted())
+  })
+
+  it('keeps a version that a task waits for', async () => {
+    const { result } = (await end(packaging.start(name, { note: '' }))) as { result: { version: number } }
+    inUse.add(result.version)
+    await end(packaging.start(name, { note: '' }))
+    expect((await tarballs.listVersions(name)).map(({ version }) => version)).toContain(result.version)
+  })
+
+  it('leaves a stopped container stopped', async () => {
+    await containers.stop(name)
+    expect(await end(packaging.start(name, { note: '' }))).toMatchObject({ state: 'succeeded' })
+    expect(await status()).toBe('exited')
+  })
+
+  it('versions grow, also when the clock does not', async () => {
+    writeFileSync(join(directory, `${name}-99999999999.tar`), '')
+    const { result } = (await end(packaging.start(name, { note: '' }))) as { result: { version: number } }
+    expect(result.version).toBe(100_000_000_000)
+  })
+
+  it('refuses a second one at the same time, and other changes too', async () => {
+    const first = packaging.start(name, { note: '' })
+    await first
+    await expect(packaging.start(name, { note: '' })).rejects.toThrow(expect.objectContaining({ code: 'environment.busy' }))
+    await expect(containers.stop(name)).rejects.toThrow(expect.objectContaining({ code: 'environment.busy' }))
+    await expect(containers.remove(name)).rejects.toThrow(expect.objectContaining({ code: 'environment.busy' }))
+    expect(await end(first)).toMatchObject({ state: 'succeeded' })
+  })
+
+  describe.each(['running', 'exited'] as const)('a failure, with the container %s', (before) => {
+    it.each(['stopContainer', 'commitContainer', 'inspectImage', 'saveImage'] as const)('of %s gives back what was there', async (method) => {
+      await end(packaging.start(name, { note: '' }))
+      const published = files()
+      if (before === 'exited') await containers.stop(name)
+      faults.failOn = method
+      faults.error = new HakuError('engine.failed', 'it broke')
+      const operation = await end(packaging.start(name, { note: '' }))
+      // A stopped container is not stopped again.
+      const failed = !(method === 'stopContainer' && before === 'exited')
+      expect(operation).toMatchObject(failed ? { state: 'failed', error: { code: 'engine.failed', detail: 'it broke' } } : { state: 'succeeded' })
+      expect(await status()).toBe(before)
+      if (failed) expect(files()).toEqual(published)
+      expect(await temporaryImages()).toEqual([])
+    })
+
+    it.each(['write', 'finish', 'publish'] as const)('of the storage at %s gives back what was there', async (method) => {
+      const store = createFileSystemStore({ directory, ownerId: 'me' })
+      build({ ...store, createWriter: async (...args) => failing(await store.createWriter(...args), method) })
+      if (before === 'exited') await containers.stop(name)
+      expect(await end(packaging.start(name, { note: '' }))).toMatchObject({ state: 'failed', error: { code: 'storage.full' } })
+      expect(files()).toEqual([])
+      expect(await status()).toBe(before)
+    })
+  })
+
+  it('is undone when cancelled', async () => {
+    faults.before = (method) => (method === 'saveImage' ? void operations.cancel(started) : undefined)
+    const operation = await packaging.start(name, { note: '' })
+    const started = operation.id
+    expect(await operations.get(started, 60)).toMatchObject({ state: 'cancelled', error: { code: 'operation.cancelled' } })
+    expect(files()).toEqual([])
+    expect(await status()).toBe('running')
+    await expect(operations.cancel(started)).rejects.toThrow(expect.objectContaining({ code: 'operation.finished' }))
+  })
+
+  it('is undone at the next start when the Host was killed', async () => {
+    // A Host that is killed never comes back from its call to the Engine.
+    const reached = new Promise<void>((resolve) => {
+      faults.before = (method) => {
+        if (method !== 'saveImage') return undefined
+        resolve()
+        return new Promise<void>(() => undefined)
+      }
+    })
+    const { id } = await packaging.start(name, { note: '' })
+    await reached
+    expect(await status()).toBe('exited')
+    const next = createOperations(database)
+    await next.recover((operation) => undoOperation(real, operation))
+    expect(await status()).toBe('running')
+    expect(await temporaryImages()).toEqual([])
+    expect(await next.get(id)).toMatchObject({ state: 'failed', error: { code: 'operation.interrupted' } })
+  })
+
+  it('knows only containers that HakuRiver made', async () => {
+    const foreign = `${name}-foreign`
+    const id = await real.createContainer({ name: foreign, image: 'busybox:latest', command: ['sleep', '100'], env: {}, labels: {}, mounts: [], logs: 'none' })
+    try {
+      await expect(packaging.start(foreign, { note: '' })).rejects.toThrow(expect.objectContaining({ code: 'container.not_found' }))
+      await expect(containers.stop(foreign)).rejects.toThrow(expect.objectContaining({ code: 'container.not_found' }))
+      expect((await containers.list()).map((container) => container.name)).not.toContain(foreign)
+      const create = (ifNotExists: boolean) => containers.create(createContainerBody.parse({ name: foreign, image: 'busybox:latest', ifNotExists }))
+      await expect(create(false)).rejects.toThrow(expect.objectContaining({ code: 'container.name_taken' }))
+      await expect(create(true)).rejects.toThrow(expect.objectContaining({ code: 'container.name_taken' }))
+    } finally {
+      await real.removeContainer(id)
+    }
+  })
+
+  it('creates again only what is the same, and only when asked to', async () => {
+    const again = (change: object) => containers.create(createContainerBody.parse({ name, image: 'busybox:latest', ...change }))
+    await expect(again({})).rejects.toThrow(expect.objectContaining({ code: 'container.exists' }))
+    await expect(again({ ifNotExists: true, env: { X: '1' } })).rejects.toThrow(expect.objectContaining({ code: 'container.exists' }))
+    expect(await end(again({ ifNotExists: true }))).toMatchObject({ state: 'succeeded', result: { name } })
+  })
+
+  async function temporaryImages(): Promise<string[]> {
+    const { items } = await operations.list({ limit: 100 })
+    const tags = items.map(({ id }) => `hakuriver/${name}:packaging-${id}`)
+    const found = await Promise.all(tags.map((tag) => real.inspectImage(tag)))
+    return tags.filter((_, index) => found[index] !== undefined)
+  }
+})
+
+function failing(writer: TarballWriter, method: 'write' | 'finish' | 'publish'): TarballWriter {
+  const full = () => Promise.reject(new HakuError('storage.full', 'no room'))
+  return {
+    get position() {
+      return writer.position
+    },
+    write: (chunk) => (method === 'write' && writer.position > 0 ? full() : writer.write(chunk)),
+    patch: (position, chunk) => writer.patch(position, chunk),
+    readBack: () => writer.readBack(),
+    finish: () => (method === 'finish' ? full() : writer.finish()),
+    publish: (manifest) => (method === 'publish' ? full() : writer.publish(manifest)),
+    abort: () => writer.abort(),
+  }
+}

@@ -1,0 +1,22 @@
+import type { Engine } from '#core/engine/engine.ts'
+
+export interface Faults {
+  /** Fails the calls of this method with `error`, until it is unset. */
+  failOn?: keyof Engine | undefined
+  error?: Error
+  /** Called before each call: to act in the middle of something. */
+  before?: (method: keyof Engine) => Promise<void> | void
+}
+
+/** An Engine with knobs to fail; the rest is the real one. */
+export function withFaults(engine: Engine, faults: Faults): Engine {
+  return new Proxy(engine, {
+    get(target, method: keyof Engine) {
+      return async (...args: unknown[]) => {
+        await faults.before?.(method)
+        if (faults.failOn === method) throw faults.error ?? new Error(`${method} fails`)
+        return (target[method] as (...parameters: unknown[]) => unknown)(...args)
+      }
+    },
+  })
+}
