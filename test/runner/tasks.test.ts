@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { TaskOrder, TaskReport } from '#core/api/schemas.ts'
@@ -67,7 +67,8 @@ describe.skipIf(engineMissing !== undefined)('tasks on a Runner', () => {
   it('keeps both outputs byte for byte, and tells their sizes', async () => {
     const report = await runToEnd(['sh', '-c', 'head -c 3000000 /dev/zero | tr "\\0" "\\377"; printf "\\000\\001\\200" >&2'])
     expect(report).toMatchObject({ state: 'succeeded', stdoutBytes: 3_000_000, stderrBytes: 3 })
-    expect(Buffer.from(await workspace.stderr(report.id)).length).toBeGreaterThan(0)
+    expect((await readFile(workspace.paths.stdout(report.id))).equals(Buffer.alloc(3_000_000, 0xff))).toBe(true)
+    expect([...(await readFile(workspace.paths.stderr(report.id)))]).toEqual([0, 1, 128])
   })
 
   it('makes empty output files for a task that prints nothing', async () => {
