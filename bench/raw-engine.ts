@@ -1,0 +1,49 @@
+import { request } from 'node:http'
+import type { Socket } from 'node:net'
+
+/** The bare Engine API, as little as can be between the clock and the Engine: what all ratios are measured against. */
+export interface RawEngine {
+  call(method: string, path: string, body?: unknown): Promise<string>
+  /** Reads an answer to its end and resolves to its length. */
+  download(path: string, sink: NodeJS.WritableStream): Promise<void>
+  hijack(path: string, body: unknown): Promise<Socket>
+}
+
+export function createRawEngine(socketPath: string): RawEngine {
+  return {
+    call: (method, path, body) =>
+      new Promise((resolve, reject) => {
+        const outgoing = request({ socketPath, method, path, headers: body === undefined ? {} : { 'content-type': 'application/json' } }, (response) => {
+          let text = ''
+          response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk)).on('error', reject)
+          response.on('end', () => ((response.statusCode ?? 500) < 400 ? resolve(text) : reject(new Error(`${method} ${path}: ${response.statusCode} ${text}`))))
+        })
+        outgoing.on('error', reject)
+        outgoing.end(body === undefined ? undefined : JSON.stringify(body))
+      }),
+    download: (path, sink) =>
+      new Promise((resolve, reject) => {
+        request({ socketPath, path }, (response) => {
+          response.pipe(sink).on('finish', resolve).on('error', reject)
+        }).on('error', reject).end()
+      }),
+    hijack: (path, body) =>
+      new Promise((resolve, reject) => {
+        const outgoing = request({ socketPath, method: 'POST', path, headers: { 'content-type': 'application/json', connection: 'Upgrade', upgrade: 'tcp' } })
+        outgoing.on('upgrade', (_, socket, head) => {
+          if (head.length > 0) socket.unshift(head)
+          resolve(socket as Socket)
+        })
+        outgoing.on('error', reject)
+        outgoing.end(JSON.stringify(body))
+      }),
+  }
+}
+
+/** create + start + wait + remove of one container, as the Runner's containers are but without the Runner. */
+export async function rawTask(engine: RawEngine, image: string, command: string[]): Promise<void> {
+  const { Id } = JSON.parse(await engine.call('POST', '/containers/create', { Image: image, Entrypoint: command.slice(0, 1), Cmd: command.slice(1), HostConfig: { NetworkMode: 'host', Init: true } })) as { Id: string }
+  await engine.call('POST', `/containers/${Id}/start`)
+  await engine.call('POST', `/containers/${Id}/wait?condition=not-running`)
+  await engine.call('DELETE', `/containers/${Id}?v=true`)
+}

@@ -1,0 +1,37 @@
+/** The middle of some numbers. */
+export function median(numbers: readonly number[]): number {
+  return percentile(numbers, 50)
+}
+
+/** The smallest number that at least `percent` % of them do not exceed. */
+export function percentile(numbers: readonly number[], percent: number): number {
+  const sorted = [...numbers].toSorted((left, right) => left - right)
+  return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)] ?? NaN
+}
+
+/** Milliseconds that `work` takes. */
+export async function timed(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now()
+  await work()
+  return performance.now() - start
+}
+
+/** What one measurement says: ours against the raw Engine in the same run. */
+export interface Result {
+  what: string
+  raw: number
+  ours: number
+  unit: string
+  /** `ours / raw`. */
+  ratio: number
+  /** What the ratio (or for `difference`, `ours - raw`) should be. */
+  target: string
+  met: boolean
+}
+
+export function ratioResult(what: string, raw: number, ours: number, options: { unit: string; atMost?: number; atLeast?: number }): Result {
+  const ratio = ours / raw
+  const { unit, atMost, atLeast } = options
+  const met = ratio <= (atMost ?? Infinity) && ratio >= (atLeast ?? 0)
+  return { what, raw, ours, unit, ratio, target: atMost !== undefined ? `≤ ${atMost} × raw` : `≥ ${atLeast} × raw`, met }
+}
