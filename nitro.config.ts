@@ -14,5 +14,6 @@ export default defineNitroConfig({
   sourceMap: false,
   minify: false,
   experimental: { websocket: true },
+  esbuild: { options: { target: 'node20' } },
   typescript: { strict: true, generateTsConfig: false },
 })
