@@ -100,8 +100,10 @@ async function describeEnd(run: TaskRun, services: ExecutorServices, { container
   if (!exitCode || wish === 'kill') return judgeEnd({ ...facts, outOfMemory: false, initFailure: undefined })
   // Only a failure is looked into: a success has no time for it.
   const details = await untilEngineAnswers(run, services.closing, () => services.engine.inspectContainer(containerId))
+  // Removing it by force ends it first, with an exit code that is none of the task's.
+  if (!details || details.status === 'removing') return judgeEnd({ ...facts, exitCode: undefined, lost: undefined, outOfMemory: false, initFailure: undefined })
   const initFailure = await readInitFailure(exitCode, sizes, services.paths.stderr(run.id))
-  return judgeEnd({ ...facts, outOfMemory: details?.outOfMemory ?? false, initFailure })
+  return judgeEnd({ ...facts, outOfMemory: details.outOfMemory, initFailure })
 }
 
 function endingOf(run: TaskRun, error: unknown): Ending {

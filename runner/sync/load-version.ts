@@ -57,7 +57,10 @@ export async function findByDigest(engine: Engine, { configDigest, manifestDiges
 async function loadOnce({ engine, tarballs, order, closing }: LoadOptions): Promise<string> {
   const started = Date.now()
   const archive = await openTarball(tarballs, order)
-  const loaded = await engine.loadImage(archive, { signal: closing })
+  const loaded = await engine.loadImage(archive, { signal: closing }).catch((error: unknown) => {
+    if (!isHakuError(error, 'engine.failed', 'engine.invalid', 'storage.full')) throw error
+    throw new HakuError(error.code, `${order.fileName} could not be loaded. ${error.message}. If the tarball is damaged, package the environment again.`, { cause: error })
+  })
   const imageId = (await findByDigest(engine, order)) ?? (await findAmong(engine, order, loaded))
   if (imageId === undefined) {
     throw new HakuError('tarball.damaged', `${order.fileName} was loaded, and the image it should hold (${order.configDigest ?? 'any'}) is not there: the Engine names ${loaded.join(', ') || 'nothing'}. Package the environment again.`)

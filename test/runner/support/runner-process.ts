@@ -30,9 +30,9 @@ export interface RunnerProcess {
   exited: Promise<number | null>
 }
 
-export async function startRunner(workspace: Workspace, host: StubHost, options: { port?: number; waitForStart?: boolean } = {}): Promise<RunnerProcess> {
+export async function startRunner(workspace: Workspace, host: StubHost, options: { port?: number; waitForStart?: boolean; engine?: string } = {}): Promise<RunnerProcess> {
   const runnerPort = options.port ?? (await freePort())
-  const config = await writeConfig(workspace, { hostPort: host.port, runnerPort, token: host.token, socketPath })
+  const config = await writeConfig(workspace, { hostPort: host.port, runnerPort, token: host.token, socketPath: options.engine ?? socketPath })
   const child = spawn(process.execPath, [PROGRAM], { env: { ...process.env, HAKURIVER_CONFIG: config }, stdio: ['ignore', 'ignore', 'pipe'] })
   const log = readLog(child)
   const exited = once(child, 'exit').then(([code]) => code as number | null)
