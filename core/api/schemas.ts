@@ -191,7 +191,8 @@ export const submitBody = z.strictObject({
   environment: environmentName,
   /** `HOST[:NUMA][::GPU,…]`, one task each; empty: the Host picks a node. */
   targets: z.array(z.string()).max(1000).default([]),
-  cores: z.int().min(1).max(4096).default(1),
+  /** CPUs to reserve, and the limit; 0 reserves nothing and sets no limit. */
+  cores: z.int().min(0).max(4096).default(1),
   /** Limit and reservation; `null`: no limit, nothing reserved. */
   memoryBytes: z.int().min(6 * 1024 * 1024, 'is less than 6 MiB, the least the Engine takes').nullable().default(null),
   env: environmentVariables.default({}),
@@ -246,7 +247,7 @@ export const taskOrder = z.strictObject({
   command: z.array(z.string()).min(1),
   env: z.record(z.string(), z.string()),
   mounts: z.array(z.string()),
-  cores: z.int().positive(),
+  cores: z.int().nonnegative(),
   memoryBytes: bytes.nullable(),
   network: z.string(),
   privileged: z.boolean(),

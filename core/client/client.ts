@@ -68,6 +68,20 @@ export function createClient<Api extends Record<string, Endpoint>>(options: Clie
   }
 }
 
+/** The error that an answer of 400 or more describes. Reads its body. */
+export async function errorOf(response: IncomingMessage): Promise<HakuError> {
+  const text = await readText(response)
+  try {
+    const problem: unknown = JSON.parse(text)
+    if (isProblem(problem)) return fromProblem(problem)
+  } catch {
+    // Not ours: a proxy's page, say. Told below.
+  }
+  const kind: ErrorKind = (response.statusCode ?? 500) === 404 ? 'not_found' : 'internal'
+  const code: ErrorCode = kind === 'not_found' ? 'endpoint.not_found' : 'internal.error'
+  return new HakuError(code, `${errorCatalogue[code].title}: the server answered ${response.statusCode} and no problem document. Is it a HakuRiver of this version?`)
+}
+
 // --- internal ---
 
 interface RawRequest {
@@ -113,19 +127,6 @@ async function readText(response: IncomingMessage): Promise<string> {
   let text = ''
   for await (const chunk of response as AsyncIterable<string>) text += chunk
   return text
-}
-
-async function errorOf(response: IncomingMessage): Promise<HakuError> {
-  const text = await readText(response)
-  try {
-    const problem: unknown = JSON.parse(text)
-    if (isProblem(problem)) return fromProblem(problem)
-  } catch {
-    // Not ours: a proxy's page, say. Told below.
-  }
-  const kind: ErrorKind = (response.statusCode ?? 500) === 404 ? 'not_found' : 'internal'
-  const code: ErrorCode = kind === 'not_found' ? 'endpoint.not_found' : 'internal.error'
-  return new HakuError(code, `${errorCatalogue[code].title}: the server answered ${response.statusCode} and no problem document. Is it a HakuRiver of this version?`)
 }
 
 function isProblem(value: unknown): value is { code: string; detail: string } {

@@ -5,6 +5,7 @@ import { parseTOML } from 'confbox/toml'
 import type { z } from 'zod'
 import { HakuError, type Issue, errorMessage, systemErrorCode } from '../errors.ts'
 import { quote } from '../names.ts'
+import { editDistance } from '../nearest.ts'
 import { type Config, configSchema } from './schema.ts'
 
 export interface LoadedConfig {
@@ -103,18 +104,4 @@ function lineOf(text: string | undefined, path: string): string {
   const key = path.split('.').at(-1) ?? ''
   const index = text?.split('\n').findIndex((line) => new RegExp(String.raw`^\s*\[?\s*["']?${key.replace(/[^\w-]/g, '.')}\b`).test(line)) ?? -1
   return index < 0 ? '' : ` (line ${index + 1})`
-}
-
-/** Levenshtein distance. */
-function editDistance(left: string, right: string): number {
-  let row = Array.from({ length: right.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= left.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= right.length; j++) {
-      const substitution = (row[j - 1] ?? 0) + (left[i - 1] === right[j - 1] ? 0 : 1)
-      next[j] = Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, substitution)
-    }
-    row = next
-  }
-  return row[right.length] ?? 0
 }

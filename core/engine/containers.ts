@@ -106,7 +106,7 @@ function toCreateBody(spec: ContainerSpec): Record<string, unknown> {
     HostConfig: {
       Init: true,
       ...(spec.network !== undefined && { NetworkMode: spec.network }),
-      ...(spec.cores !== undefined && { NanoCpus: Math.round(spec.cores * 1e9) }),
+      ...(spec.cores && { NanoCpus: Math.round(spec.cores * 1e9) }),
       ...(spec.memoryBytes !== undefined && { Memory: spec.memoryBytes, MemorySwap: spec.memoryBytes }),
       ...(spec.pidsLimit !== undefined && { PidsLimit: spec.pidsLimit }),
       ...(spec.privileged && { Privileged: true }),

@@ -52,7 +52,7 @@ export interface ContainerSpec {
   workdir?: string
   /** Network mode; the Engine's default if left out. */
   network?: string
-  /** CPUs as a quota. */
+  /** CPUs as a quota; 0 or left out: no limit. */
   cores?: number
   /** Memory limit in bytes; swap is not added to it. */
   memoryBytes?: number
