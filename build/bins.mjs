@@ -1,13 +1,12 @@
-// Bundles the command line into dist/cli and writes one small starter for each command into dist/bin.
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+// Bundles the command line into dist/cli and writes the programs of dist/bin, one for each name users know.
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** Command → the words it stands for. */
-const BINS = {
+/** Program → the command it stands for. */
+export const programs = {
   hakuriver: [],
   'hakuriver.docker': ['docker'],
   'hakuriver.docker-shell': ['docker-shell'],
@@ -18,42 +17,56 @@ const BINS = {
   'hakuriver.init': ['init'],
 }
 
+/** Writes `<outDir>/cli` and `<outDir>/bin`. */
 export async function buildBins({ outDir }) {
-  rmSync(join(outDir, 'cli'), { recursive: true, force: true })
+  const cli = `${outDir}/cli`
+  const bin = `${outDir}/bin`
+  await Promise.all([cli, bin].map((directory) => rm(directory, { recursive: true, force: true })))
   await build({
-    entryPoints: [join(root, 'cli/main.ts')],
-    outdir: join(outDir, 'cli'),
+    absWorkingDir: root,
+    entryPoints: { main: 'cli/main.ts' },
+    outdir: cli,
     outExtension: { '.js': '.mjs' },
+    chunkNames: '[name]-[hash]',
     bundle: true,
     splitting: true,
+    minify: true,
     format: 'esm',
     platform: 'node',
     target: 'node20',
-    minify: true,
-    keepNames: false,
-    logLevel: 'error',
-    // Packages in CommonJS ask for Node's own modules by require.
-    banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
+    // ws tries them and does without.
+    external: ['bufferutil', 'utf-8-validate'],
+    // ws is CommonJS and requires Node's own modules.
+    banner: { js: "import{createRequire as __hakuRequire}from'node:module';const require=__hakuRequire(import.meta.url);" },
+    logLevel: 'warning',
   })
-  const binDir = join(outDir, 'bin')
-  mkdirSync(binDir, { recursive: true })
-  // "hakuriver.docker" has an extension that Node's ES modules do not know; CommonJS takes any.
-  writeFileSync(join(binDir, 'package.json'), '{"type":"commonjs"}\n')
-  for (const [name, words] of Object.entries(BINS)) {
-    writeFileSync(join(binDir, name), starter(words))
-    chmodSync(join(binDir, name), 0o755)
+  await mkdir(bin, { recursive: true })
+  // A program's name has no extension that Node knows: the folder says that these files are CommonJS.
+  await writeFile(`${bin}/package.json`, '{"type":"commonjs"}\n')
+  await writeFile(`${cli}/start.cjs`, startSource())
+  for (const [name, command] of Object.entries(programs)) {
+    await writeFile(`${bin}/${name}`, programSource(command))
+    await chmod(`${bin}/${name}`, 0o755)
   }
 }
 
-/** In the syntax of an old Node, so that one can say that it is too old. */
-function starter(words) {
+/** In the syntax of old Nodes, so that they can say what is wrong with them; what they can not read is in start.cjs. */
+function programSource(command) {
   return `#!/usr/bin/env node
+'use strict'
 var version = process.versions.node.split('.').map(Number)
 if (version[0] < 20 || (version[0] === 20 && version[1] < 19)) {
-  console.error('HakuRiver needs Node.js 20.19 or newer, and this is ' + process.versions.node + '. Install a newer one.')
+  console.error('HakuRiver needs Node 20.19 or newer; this is Node ' + process.versions.node + ' (' + process.execPath + ').')
   process.exit(1)
 }
-process.argv.splice.apply(process.argv, [2, 0].concat(${JSON.stringify(words)}))
-import('../cli/main.mjs')
+require('../cli/start.cjs')(${JSON.stringify(command)})
+`
+}
+
+function startSource() {
+  return `'use strict'
+module.exports = function (command) {
+  import('./main.mjs').then(function (cli) { return cli.main(command, process.argv.slice(2)) })
+}
 `
 }

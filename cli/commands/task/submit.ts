@@ -1,0 +1,75 @@
+import type { SubmitBody, Task } from '#core/api/schemas.ts'
+import { HakuError } from '#core/errors.ts'
+import { assertEnvironmentName, quote } from '#core/names.ts'
+import { parseMount } from '#core/tasks/mounts.ts'
+import { parseSize } from '#core/tasks/sizes.ts'
+import { parseTarget } from '#core/tasks/targets.ts'
+import { type CommandContext, defineCommand } from '../../framework/command.ts'
+import { printJson, printLine } from '../../framework/output.ts'
+import { usage } from '../../framework/parse.ts'
+import { parseVariables } from '../../framework/variables.ts'
+
+const args = {
+  container: { type: 'string', required: true, valueHint: 'environment', description: 'Environment to run in; its newest version is used' },
+  target: { type: 'string', multiple: true, valueHint: 'node', description: 'Node to run on, one task for each; without it the Host picks one' },
+  cores: { type: 'string', valueHint: 'number', description: 'Cores to reserve, 1 unless given' },
+  memory: { type: 'string', valueHint: 'size', description: 'Memory to reserve and limit to, such as 512M or 24G; without it no limit' },
+  env: { type: 'string', multiple: true, valueHint: 'name=value', description: 'Environment variable of the task' },
+  mount: { type: 'string', multiple: true, valueHint: 'src:dst[:ro]', description: 'Directory of the node, seen in the task' },
+  wait: { type: 'boolean', description: 'Show the output, wait for the end and exit as the task does' },
+} as const
+
+export const submitTask = defineCommand({
+  description: 'Submit a command to run in an environment',
+  notes: `Everything after "--" is the command, untouched: no shell sees it. Without "--" it begins at the first word that is no option.
+Prints the id of each task on a line; with --wait on standard error, since standard output is the task's.
+With --wait and --json the output is left out: standard output is the ended task as an object, several tasks an array.
+Exit code with --wait: the task's own, the highest of several; 1 where there is none because the task was killed or never began.`,
+  args,
+  rest: { name: 'command', description: 'Program and its arguments' },
+  async run(context) {
+    const body = createBody(context)
+    const { connect } = await import('../../framework/connection.ts')
+    const { client } = connect(context.args)
+    const { tasks } = await client.call('submitTask', { body })
+    if (!context.args.wait) return context.args.json ? printTasks(tasks) : printLine(ids(tasks).join('\n'))
+    if (!context.args.json) process.stderr.write(`${ids(tasks).join('\n')}\n`)
+    const { concludeTasks, waitForTasks } = await import('../../tasks/wait.ts')
+    const ended = await waitForTasks(client, ids(tasks), { quiet: context.args.json })
+    if (context.args.json) await printTasks(ended)
+    return concludeTasks(ended)
+  },
+})
+
+// --- internal ---
+
+/** Everything that can be told to be wrong without the Host is told before it is asked. */
+function createBody({ args: given, rest }: CommandContext<typeof args>): SubmitBody {
+  if (given.container === 'NULL') throw new HakuError('usage.invalid', '--container NULL (no container) is not supported yet. Name an environment; "hakuriver docker list-tars" shows them.')
+  assertEnvironmentName(given.container)
+  given.target.forEach(parseTarget)
+  given.mount.forEach(parseMount)
+  return {
+    command: rest,
+    environment: given.container,
+    targets: given.target,
+    cores: given.cores === undefined ? 1 : parseCores(given.cores),
+    memoryBytes: given.memory === undefined ? null : parseSize(given.memory),
+    env: parseVariables(given.env),
+    mounts: given.mount,
+  }
+}
+
+function parseCores(text: string): number {
+  if (!/^[1-9]\d{0,3}$/.test(text)) throw usage(`--cores ${quote(text)} is not a whole number from 1 on.`)
+  return Number(text)
+}
+
+function ids(tasks: Task[]): string[] {
+  return tasks.map(({ id }) => id)
+}
+
+/** One task is an object, several are an array. */
+function printTasks(tasks: Task[]): Promise<void> {
+  return printJson(tasks.length === 1 ? tasks[0] : tasks)
+}

@@ -1,0 +1,17 @@
+import { defineCommand } from '../../framework/command.ts'
+import { printJson, printLine } from '../../framework/output.ts'
+
+export const waitTask = defineCommand({
+  description: 'Wait for the end of a task and exit as it does',
+  args: { id: { type: 'positional', description: 'Id of the task' } },
+  async run({ args }) {
+    const { connect } = await import('../../framework/connection.ts')
+    const { client } = connect(args)
+    const { concludeTasks, waitForTasks } = await import('../../tasks/wait.ts')
+    // An unknown id, or a Host that is away, is told at once.
+    await client.call('getTask', { params: { id: args.id } })
+    const tasks = await waitForTasks(client, [args.id], { quiet: true })
+    for (const task of tasks) await (args.json ? printJson(task) : printLine(`${task.id} ${task.state}`))
+    return concludeTasks(tasks)
+  },
+})

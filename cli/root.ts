@@ -1,0 +1,24 @@
+import { clientGroup } from './commands/client/index.ts'
+import { dockerGroup } from './commands/docker/index.ts'
+import { dockerShell } from './commands/docker-shell.ts'
+import { host } from './commands/host.ts'
+import { initGroup } from './commands/init/index.ts'
+import { login } from './commands/login.ts'
+import { runner } from './commands/runner.ts'
+import { taskGroup } from './commands/task/index.ts'
+import type { CommandGroup } from './framework/command.ts'
+
+/** Every command. `hakuriver.X …` is `hakuriver X …`. */
+export const rootCommand: CommandGroup = {
+  description: 'Customise a container by hand, freeze it, run it everywhere',
+  commands: {
+    docker: dockerGroup,
+    'docker-shell': dockerShell,
+    task: taskGroup,
+    client: clientGroup,
+    login,
+    host,
+    runner,
+    init: initGroup,
+  },
+}

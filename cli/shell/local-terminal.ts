@@ -1,0 +1,35 @@
+import type { ReadStream, WriteStream } from 'node:tty'
+
+/** The person's terminal, or pipes in its place. */
+export interface LocalTerminal {
+  /** Whether input comes from a terminal: then the shell gets one too. */
+  readonly isTerminal: boolean
+  size(): { columns: number; rows: number }
+  onResize(listener: () => void): void
+  /** Hands every key on as it is pressed, from now until `restore()` or the end of the process, however it comes. */
+  setRaw(): void
+  restore(): void
+}
+
+export function createLocalTerminal(input: ReadStream, outputs: WriteStream[]): LocalTerminal {
+  const screen = outputs.find((output) => output.isTTY)
+  const restore = () => {
+    if (input.isTTY && input.isRaw) input.setRawMode(false)
+  }
+
+  return {
+    isTerminal: input.isTTY,
+    size: () => ({ columns: screen?.columns || 80, rows: screen?.rows || 24 }),
+    onResize(listener) {
+      screen?.on('resize', listener)
+    },
+    setRaw() {
+      if (!input.isTTY) return
+      input.setRawMode(true)
+      process.once('exit', restore)
+      // Node restores the terminal by itself for none of these.
+      for (const [signal, number] of [['SIGTERM', 15], ['SIGHUP', 1]] as const) process.once(signal, () => process.exit(128 + number))
+    },
+    restore,
+  }
+}

@@ -1,0 +1,45 @@
+import type { Task } from '#core/api/schemas.ts'
+import { isFinal } from '#core/tasks/states.ts'
+import type { HostClient } from '../framework/connection.ts'
+import { rejoin } from '../framework/rejoin.ts'
+
+export type OutputName = 'stdout' | 'stderr'
+
+export interface CopyOptions {
+  follow: boolean
+  /** The Host has just answered something else: see `rejoin`. */
+  reached: boolean
+  write: (chunk: Buffer) => Promise<void>
+}
+
+/** The Host holds an answer this long at most; the client waits a little longer. */
+const WAIT_SECONDS = 30
+const WAIT_TIMEOUT_MS = 45_000
+
+/**
+ * Hands the bytes that a task printed to `write`, in order and each once: after a lost link it goes on where it was.
+ * With `follow` until the task has ended and everything was sent.
+ */
+export async function copyOutput(client: HostClient, id: string, name: OutputName, { follow, reached, write }: CopyOptions): Promise<void> {
+  let offset = 0
+  await rejoin(async (joined) => {
+    const stream = await client.stream(name === 'stdout' ? 'getTaskStdout' : 'getTaskStderr', { params: { id }, query: { offset, follow: String(follow) } })
+    joined()
+    stream.socket.setKeepAlive(true, 15_000)
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      offset += chunk.length
+      await write(chunk)
+    }
+  }, { reached })
+}
+
+/** The task once it has ended, however long that takes. */
+export async function waitForEnd(client: HostClient, id: string, { reached }: { reached: boolean }): Promise<Task> {
+  return rejoin(async (joined) => {
+    for (;;) {
+      const task = await client.call('getTask', { params: { id }, query: { wait: WAIT_SECONDS }, timeoutMs: WAIT_TIMEOUT_MS })
+      joined()
+      if (isFinal(task.state)) return task
+    }
+  }, { reached })
+}
