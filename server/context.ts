@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import type { Health } from '#core/api/schemas.ts'
 import type { Config } from '#core/config/schema.ts'
-import { openDatabase } from '#core/database/open.ts'
+import { openDatabase, openRelaxed } from '#core/database/open.ts'
 import { createDockerEngine } from '#core/engine/docker.ts'
 import type { Engine } from '#core/engine/engine.ts'
 import { createId } from '#core/ids.ts'
@@ -55,7 +55,9 @@ export async function createContext(config: Config): Promise<HostContext> {
   const tokens = { admin: readOrCreateToken(state.adminToken), runner: readOrCreateToken(state.runnerToken) }
   const ownerId = readOrCreateToken(state.hostId, createId)
 
-  const database = await openDatabase<Tables>(config.database.db_file || state.database, migrations)
+  const databaseFile = config.database.db_file || state.database
+  const database = await openDatabase<Tables>(databaseFile, migrations)
+  const relaxed = openRelaxed<Tables>(databaseFile)
   const engine = createDockerEngine({ socketPath: config.docker.socket })
   const tarballs = createFileSystemStore({ directory: paths.tarballs, ownerId })
   const operations = createOperations(database)
@@ -64,7 +66,7 @@ export async function createContext(config: Config): Promise<HostContext> {
   const containers = createContainers({ engine, operations, allowedMounts: config.docker.allowed_mounts })
   const nodes = await createNodes({ database, heartbeatSeconds: config.timing.heartbeat_interval, timeoutFactor: config.timing.heartbeat_timeout_factor })
   const dispatcher = createRunnerDispatcher(nodes.find)
-  const store = await createTaskStore(database)
+  const store = await createTaskStore({ database, relaxed })
   const tasks = createTasks({ store, nodes, tarballs, dispatcher, docker: config.docker })
   const packaging = createPackaging({ engine, containers, operations, tarballs, keepVersions: config.docker.keep_versions, versionsInUse: tasks.versionsInUse })
   const terminals = createTerminals({ engine, containers })
@@ -79,6 +81,7 @@ export async function createContext(config: Config): Promise<HostContext> {
       nodes.close()
       tasks.close()
       dispatcher.close()
+      await relaxed.destroy()
       await database.destroy()
     },
   }

@@ -34,7 +34,13 @@ export interface TaskQuery {
   environment?: string | undefined
 }
 
-export async function createTaskStore(database: Kysely<Tables>): Promise<TaskStore> {
+export interface TaskStoreOptions {
+  database: Kysely<Tables>
+  /** The same database, without waiting for the disk. */
+  relaxed: Kysely<Tables>
+}
+
+export async function createTaskStore({ database, relaxed }: TaskStoreOptions): Promise<TaskStore> {
   const rows = await database.selectFrom('tasks').selectAll().where('state', 'not in', ['succeeded', 'failed', 'killed', 'out_of_memory', 'timed_out', 'lost']).orderBy('id').execute()
   const active = new Map(rows.map((row) => [row.id, fromRow(row)]))
   const turns = new Map<string, Promise<unknown>>()
@@ -59,7 +65,7 @@ export async function createTaskStore(database: Kysely<Tables>): Promise<TaskSto
     const changed = difference(before)
     if (!changed) return before
     const after = { ...before, ...changed }
-    await database.updateTable('tasks').where('id', '=', id).set(toChanges(after)).execute()
+    await (isPromise(before, after) ? database : relaxed).updateTable('tasks').where('id', '=', id).set(toChanges(after)).execute()
     if (isFinal(after.state)) active.delete(id)
     else active.set(id, after)
     changes.emit('change', after)
@@ -97,4 +103,11 @@ export async function createTaskStore(database: Kysely<Tables>): Promise<TaskSto
       return turn
     },
   }
+}
+
+// --- internal ---
+
+/** Whether somebody may rely on the change from now on: an end that a node forgets, a wish that a user was told of. All else is told again. */
+function isPromise(before: TaskRecord, after: TaskRecord): boolean {
+  return isFinal(after.state) || before.wish !== after.wish
 }

@@ -40,7 +40,7 @@ afterEach(async () => {
 async function start(): Promise<void> {
   database = await openDatabase<Tables>(join(directory, 'host.db'), migrations)
   nodes = await createNodes({ database, heartbeatSeconds: 5, timeoutFactor: 6 })
-  store = await createTaskStore(database)
+  store = await createTaskStore({ database, relaxed: database })
   const tarballs = createFileSystemStore({ directory, ownerId: 'test' })
   tasks = createTasks({ store, nodes, tarballs, dispatcher: node.dispatcher, docker: { network: 'host', tasks_privileged: false, additional_mounts: [], allowed_mounts: [] } })
 }
