@@ -1,6 +1,6 @@
+import { setMaxListeners } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import type { Health } from '#core/api/schemas.ts'
 import type { Config } from '#core/config/schema.ts'
@@ -9,7 +9,7 @@ import { HakuError, isHakuError } from '#core/errors.ts'
 import { problemOf } from '#core/http/problems.ts'
 import { createId } from '#core/ids.ts'
 import { isNodeName, quote } from '#core/names.ts'
-import { runnerStatePaths, sharedPaths } from '#core/paths.ts'
+import { hostStatePaths, runnerStatePaths, sharedPaths } from '#core/paths.ts'
 import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
 import { readOrCreateToken } from '#core/tokens.ts'
 import { version } from '#core/version.ts'
@@ -55,6 +55,8 @@ export async function createRunner(config: Config): Promise<Runner> {
 
   const stopping = new AbortController()
   const closing = stopping.signal
+  // Each task under way listens.
+  setMaxListeners(0, closing)
   const engine = createDockerEngine({ socketPath: config.docker.socket })
   const state = await openRunnerState(files.database)
   const tarballs = createFileSystemStore({ directory: paths.tarballs, ownerId: hostname })
@@ -64,7 +66,7 @@ export async function createRunner(config: Config): Promise<Runner> {
 
   const link = createLink({
     url: hostUrl,
-    tokenFile: config.auth.token_file || join(files.root, 'runner.token'),
+    tokenFile: config.auth.token_file || hostStatePaths(files.root).runnerToken,
     self: {
       hostname,
       url: `http://${urlHost(config.network.runner_address)}:${config.network.runner_port}`,

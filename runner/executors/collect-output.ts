@@ -24,7 +24,9 @@ export interface Collected {
 /** Between the end of a container and the end of its attached stream. More means that one of the two was cut. */
 const LIVE_LAG_MS = 2000
 /** How long a killed task waits for a storage that does not take its last output. */
-const KILLED_PATIENCE_MS = 30_000
+const KILLED_PATIENCE_MS = 10_000
+/** A log that the Engine itself can not read any more, such as after a power cut, is given up after so many tries. */
+const UNREADABLE_TRIES = 8
 
 /**
  * Brings the output of a container into its files, each byte once.
@@ -79,11 +81,12 @@ async function recollect(run: TaskRun, services: ExecutorServices, options: Coll
   const interrupted = AbortSignal.any([closing, patience])
   let sizes: Readonly<Positions> = { stdout: 0, stderr: 0 }
   let failure = reason
-  for (;;) {
+  for (let unreadable = 0; ; ) {
     if (failure !== undefined) {
       if (isHakuError(failure, 'container.not_found')) return { sizes, lost: 'the container was removed before all of its output was read' }
-      if (patience.aborted) return { sizes, lost: errorMessage(failure) }
-      run.tell(`${errorMessage(failure)} Nothing is lost: the node keeps the output and tries again.`)
+      if (!isHakuError(failure, ...TRANSIENT)) unreadable++
+      if (patience.aborted || unreadable === UNREADABLE_TRIES) return { sizes, lost: errorMessage(failure) }
+      run.tell(describeTrouble(failure))
       await backoff.wait(interrupted).catch(() => closing.throwIfAborted())
     }
     try {
@@ -96,6 +99,14 @@ async function recollect(run: TaskRun, services: ExecutorServices, options: Coll
       failure = error
     }
   }
+}
+
+const TRANSIENT = ['engine.unavailable', 'storage.full', 'storage.unavailable'] as const
+
+/** Whoever waits for the end says of an Engine that is away the same, word for word, so it is told once. */
+function describeTrouble(failure: unknown): string {
+  const message = errorMessage(failure)
+  return isHakuError(failure, 'engine.unavailable') ? message : `${message} Nothing is lost: the node keeps the output and tries again.`
 }
 
 async function readLog(run: TaskRun, { engine }: ExecutorServices, { containerId, exited }: CollectOptions, files: OutputFiles): Promise<void> {

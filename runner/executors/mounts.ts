@@ -27,12 +27,11 @@ export async function resolveMounts(run: TaskRun, { paths, localTempDir }: Execu
 
 // --- internal ---
 
-/** Tasks run under any user, so the directory is open to all, as `/tmp` is. */
 async function makeDirectory(path: string, recursive: boolean): Promise<void> {
   try {
     await stat(path)
   } catch {
-    await mkdir(path, { recursive, mode: 0o777 }).catch((error: unknown) => {
+    await mkdir(path, { recursive }).catch((error: unknown) => {
       if (systemErrorCode(error) === 'EEXIST') return
       throw new HakuError('storage.unavailable', `The directory ${path} can not be made on this node: ${errorMessage(error)}. Is the shared directory mounted?`, { cause: error })
     })

@@ -1,15 +1,28 @@
+import { setTimeout } from 'node:timers/promises'
 import type { HeartbeatBody } from '#core/api/schemas.ts'
-import type { Engine } from '#core/engine/engine.ts'
-import { errorMessage } from '#core/errors.ts'
+import type { Engine, EngineInfo } from '#core/engine/engine.ts'
+import { errorMessage, HakuError } from '#core/errors.ts'
 
 export type EngineFacts = HeartbeatBody['engine']
 
-/** @returns a function that asks the Engine about itself; `null` while it can not be reached, which is logged once per change */
-export function createEngineProbe(engine: Engine): () => Promise<EngineFacts> {
+/** A stuck Engine must not hold up the heartbeat. */
+const PATIENCE_MS = 3000
+
+/** @returns a function that asks the Engine about itself; `null` while it does not answer, which is logged once per change */
+export function createEngineProbe(engine: Pick<Engine, 'info'>): () => Promise<EngineFacts> {
   let problem: string | undefined
+  let asking: Promise<EngineInfo> | undefined
+
+  async function ask(): Promise<EngineInfo> {
+    asking ??= engine.info().finally(() => (asking = undefined))
+    const answer = await Promise.race([asking, setTimeout(PATIENCE_MS, undefined, { ref: false })])
+    if (!answer) throw new HakuError('engine.unavailable', `The Docker Engine does not answer within ${PATIENCE_MS / 1000} s. Is the Docker daemon stuck?`)
+    return answer
+  }
+
   return async () => {
     try {
-      const { version, storageDriver, architecture } = await engine.info()
+      const { version, storageDriver, architecture } = await ask()
       if (problem !== undefined) console.error('[hakuriver] [runner] the Docker Engine answers again')
       problem = undefined
       return { version, storageDriver, architecture }

@@ -1,4 +1,4 @@
-import { rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { ImageDetails } from '#core/engine/engine.ts'
@@ -69,8 +69,7 @@ describe.skipIf(engineMissing !== undefined)('a Runner in trouble', () => {
 
   it('keeps the output of a task until a full share has room again', async () => {
     const order = createOrder(image.id, ['sh', '-c', 'seq 1000; seq 1000 >&2'])
-    await runner.put(createOrder(image.id, ['true']))
-    await host.until('the first task', () => host.reports.some(({ state }) => state === 'succeeded'))
+    await mkdir(workspace.paths.outputs)
     await symlink('/dev/full', workspace.paths.stdout(order.id))
     await runner.put(order)
     await host.until('a word about the share', () => host.reports.some(({ id, message }) => id === order.id && message?.includes('full')))
@@ -83,8 +82,7 @@ describe.skipIf(engineMissing !== undefined)('a Runner in trouble', () => {
 
   it('says that output is missing when a killed task ends with a share that stays full', { timeout: 90_000 }, async () => {
     const order = createOrder(image.id, ['sh', '-c', 'echo out; sleep 600'])
-    await runner.put(createOrder(image.id, ['true']))
-    await host.until('the first task', () => host.reports.some(({ state }) => state === 'succeeded'))
+    await mkdir(workspace.paths.outputs)
     await symlink('/dev/full', workspace.paths.stdout(order.id))
     await runner.put(order)
     await host.until('a word about the share', () => host.reports.some(({ id, message }) => id === order.id && message?.includes('full')))
