@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import type { ReadStream, WriteStream } from 'node:tty'
 
 /** The person's terminal, or pipes in its place. */
@@ -18,7 +19,7 @@ export function createLocalTerminal(input: ReadStream, outputs: WriteStream[]): 
   }
 
   return {
-    isTerminal: input.isTTY,
+    isTerminal: input.isTTY === true,
     size: () => ({ columns: screen?.columns || 80, rows: screen?.rows || 24 }),
     onResize(listener) {
       screen?.on('resize', listener)
@@ -26,10 +27,21 @@ export function createLocalTerminal(input: ReadStream, outputs: WriteStream[]): 
     setRaw() {
       if (!input.isTTY) return
       input.setRawMode(true)
+      passOutputThrough()
       process.once('exit', restore)
       // Node restores the terminal by itself for none of these.
       for (const [signal, number] of [['SIGTERM', 15], ['SIGHUP', 1]] as const) process.once(signal, () => process.exit(128 + number))
     },
     restore,
   }
+}
+
+// --- internal ---
+
+/**
+ * Node's raw mode still puts a carriage return before each line feed, and full-screen programs send bare line feeds to move
+ * the cursor down. Leaving raw mode restores this too. Without `stty` only such programs look wrong.
+ */
+function passOutputThrough(): void {
+  spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] })
 }

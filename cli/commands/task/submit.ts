@@ -12,7 +12,7 @@ import { parseVariables } from '../../framework/variables.ts'
 const args = {
   container: { type: 'string', required: true, valueHint: 'environment', description: 'Environment to run in; its newest version is used' },
   target: { type: 'string', multiple: true, valueHint: 'node', description: 'Node to run on, one task for each; without it the Host picks one' },
-  cores: { type: 'string', valueHint: 'number', description: 'Cores to reserve, 1 unless given' },
+  cores: { type: 'string', valueHint: 'number', description: 'Cores to reserve and limit to, 1 unless given; 0 reserves nothing and sets no limit' },
   memory: { type: 'string', valueHint: 'size', description: 'Memory to reserve and limit to, such as 512M or 24G; without it no limit' },
   env: { type: 'string', multiple: true, valueHint: 'name=value', description: 'Environment variable of the task' },
   mount: { type: 'string', multiple: true, valueHint: 'src:dst[:ro]', description: 'Directory of the node, seen in the task' },
@@ -61,7 +61,7 @@ function createBody({ args: given, rest }: CommandContext<typeof args>): SubmitB
 }
 
 function parseCores(text: string): number {
-  if (!/^[1-9]\d{0,3}$/.test(text)) throw usage(`--cores ${quote(text)} is not a whole number from 1 on.`)
+  if (!/^\d{1,4}$/.test(text)) throw usage(`--cores ${quote(text)} is not a whole number.`)
   return Number(text)
 }
 
