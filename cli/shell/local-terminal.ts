@@ -26,11 +26,11 @@ export function createLocalTerminal(input: ReadStream, outputs: WriteStream[]): 
     },
     setRaw() {
       if (!input.isTTY) return
+      // First the way back: a signal must never find the terminal raw and nobody to restore it.
+      process.once('exit', restore)
+      for (const [signal, number] of [['SIGTERM', 15], ['SIGHUP', 1]] as const) process.once(signal, () => process.exit(128 + number))
       input.setRawMode(true)
       passOutputThrough()
-      process.once('exit', restore)
-      // Node restores the terminal by itself for none of these.
-      for (const [signal, number] of [['SIGTERM', 15], ['SIGHUP', 1]] as const) process.once(signal, () => process.exit(128 + number))
     },
     restore,
   }

@@ -1,6 +1,8 @@
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
+import type { HostApi } from '#core/api/host.ts'
 import { HakuError } from '#core/errors.ts'
 import { usePrograms } from './support/programs.ts'
 import { container, endedTask, environment, node, operation, task, version } from './support/samples.ts'
@@ -56,11 +58,11 @@ describe('lists', () => {
 })
 
 describe('containers', () => {
-  it.each([
+  it.each<[string, keyof HostApi, () => unknown, string]>([
     ['start-container', 'startContainer', () => container, 'my-env Running\n'],
     ['stop-container', 'stopContainer', () => ({ ...container, status: 'exited' }), 'my-env Stopped\n'],
     ['delete-container', 'deleteContainer', () => undefined, 'my-env Deleted\n'],
-  ] as const)('%s', async (command, id, answer, text) => {
+  ])('%s', async (command, id, answer, text) => {
     const host = await startStubHost({ answers: { [id]: answer } })
     expect(await programs.run('hakuriver.docker', [command, 'my-env'], { env: host.env })).toEqual({ code: 0, stdout: text, stderr: '' })
     expect(host.requests).toMatchObject([{ id, params: { name: 'my-env' } }])
@@ -181,7 +183,7 @@ describe('operations', () => {
 })
 
 describe('task submit', () => {
-  const stream = (text: string) => ({ response }: { response: import('node:http').ServerResponse }) => void response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(text)
+  const stream = (text: string) => ({ response }: { response: ServerResponse }) => void response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(text)
 
   it('sends exactly what it was told', async () => {
     const host = await startStubHost({ answers: { submitTask: () => ({ tasks: [task] }) } })
