@@ -1,0 +1,117 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { allArgs, type Command, globalArgs, isGroup } from '#cli/framework/command.ts'
+import { exitCodes } from '#cli/framework/exit-codes.ts'
+import { renderHelp } from '#cli/framework/usage.ts'
+import { rootCommand } from '#cli/root.ts'
+import { listCommands } from './support/commands.ts'
+
+const commands = listCommands()
+const leaves = commands.flatMap(({ name, entry }) => (isGroup(entry) ? [] : [{ name, command: entry }]))
+
+describe('usage', () => {
+  it('of everything', async () => {
+    expect(await renderHelp(rootCommand, ['hakuriver'], false)).toMatchInlineSnapshot(`
+      "Customise a container by hand, freeze it, run it everywhere (hakuriver)
+
+      USAGE hakuriver [OPTIONS] docker|docker-shell|task|client|login|host|runner|init
+
+      OPTIONS
+
+        --config=<file>    Configuration file; else HAKURIVER_CONFIG, else ~/.hakuriver/config.toml
+           --host=<url>    Host to talk to, such as http://10.0.0.1:8000; else the one of the configuration
+                 --json    Print the objects of the API as JSON, errors too
+             -h, --help    Show this help
+
+      COMMANDS
+
+              docker    Environments on the Host: persistent containers, and the tarballs made of them
+        docker-shell    Open a shell in the running container of an environment
+                task    Submit commands to nodes, and look after them
+              client    The cluster at a glance
+               login    Store a token for the Host, after a look whether the Host takes it
+                host    Run the Host on this machine
+              runner    Run the Runner of this node
+                init    Prepare this machine
+
+      Use hakuriver <command> --help for more information about a command.
+      "
+    `)
+  })
+
+  it('of a command with a command of the user behind it', async () => {
+    const submit = leaves.find(({ name }) => name === 'task submit')?.command
+    expect(submit && (await renderHelp(submit, ['hakuriver', 'task', 'submit'], false))).toMatchInlineSnapshot(`
+      "Submit a command to run in an environment (hakuriver task submit)
+
+      USAGE hakuriver task submit [OPTIONS] --container=<environment> <COMMAND...>
+
+      ARGUMENTS
+
+        COMMAND...    Program and its arguments (Required)
+
+      OPTIONS
+
+        --container=<environment>    Environment to run in; its newest version is used (Required)
+                  --target=<node>    Node to run on, one task for each; without it the Host picks one (repeatable)
+                 --cores=<number>    Cores to reserve and limit to, 1 unless given; 0 reserves nothing and sets no limit
+                  --memory=<size>    Memory to reserve and limit to, such as 512M or 24G; without it no limit
+               --env=<name=value>    Environment variable of the task (repeatable)
+           --mount=<src:dst[:ro]>    Directory of the node, seen in the task (repeatable)
+                           --wait    Show the output, wait for the end and exit as the task does
+                  --config=<file>    Configuration file; else HAKURIVER_CONFIG, else ~/.hakuriver/config.toml
+                     --host=<url>    Host to talk to, such as http://10.0.0.1:8000; else the one of the configuration
+                           --json    Print the objects of the API as JSON, errors too
+                       -h, --help    Show this help
+
+      Everything after "--" is the command, untouched: no shell sees it. Without "--" it begins at the first word that is no option.
+      Prints the id of each task on a line; with --wait on standard error, since standard output is the task's.
+      With --wait and --json the output is left out: standard output is the ended task as an object, several tasks an array.
+      Exit code with --wait: the task's own, the highest of several; 1 where there is none because the task was killed or never began.
+      "
+    `)
+  })
+
+  it.each(leaves)('of $name names every argument and option', async ({ name, command }) => {
+    const text = await renderHelp(command, ['hakuriver', ...name.split(' ')], false)
+    for (const [argument, def] of Object.entries(allArgs(command))) {
+      expect(text).toContain(def.type === 'positional' ? argument.toUpperCase() : `--${argument}`)
+      expect(text).toContain(def.description)
+    }
+  })
+})
+
+describe('docs/commands.md', () => {
+  const text = readFileSync(new URL('../../docs/commands.md', import.meta.url), 'utf8')
+  const sections = new Map(text.split(/^#+ /m).map((section) => [section.split('\n')[0]?.replaceAll('`', '') ?? '', section]))
+
+  it('has a section for each command, and for no other', () => {
+    const documented = [...sections.keys()].filter((title) => title.startsWith('hakuriver '))
+    expect(documented.sort()).toEqual(commands.map(({ name }) => `hakuriver ${name}`).sort())
+  })
+
+  it.each(leaves)('$name: each option and argument, and no other', ({ name, command }) => {
+    const section = sections.get(`hakuriver ${name}`) ?? ''
+    const rows = [...section.matchAll(/^\| `([^`]+)` \|/gm)].map((match) => match[1])
+    expect(rows).toEqual(ownRows(command))
+  })
+
+  it('the options of every command', () => {
+    for (const name of Object.keys(globalArgs)) expect(sections.get('Options of every command')).toContain(`\`--${name}`)
+  })
+
+  it('the exit codes', () => {
+    const documented = [...(sections.get('Exit codes') ?? '').matchAll(/^\| (\d+) \|/gm)].map((match) => Number(match[1]))
+    expect(documented).toEqual(Object.values(exitCodes))
+  })
+})
+
+/** The first cell of each row of a command's table. */
+function ownRows(command: Command): string[] {
+  const rows = Object.entries(command.args).map(([name, def]) => {
+    if (def.type === 'positional') return def.required === false ? `[${name.toUpperCase()}]` : name.toUpperCase()
+    const letter = def.alias ? `-${def.alias}, ` : ''
+    return def.type === 'string' ? `${letter}--${name} ${def.valueHint}` : `${letter}--${name}`
+  })
+  return command.rest ? [...rows, `${command.rest.name.toUpperCase()}…`] : rows
+}
