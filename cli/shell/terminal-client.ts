@@ -99,16 +99,18 @@ function closeError(code: number, reason: string): HakuError {
 }
 
 function receive(socket: WebSocket, { stdout, stderr }: TerminalClientOptions): void {
-  let waiting = 0
+  const full = new Set<Writable>()
   socket.on('message', (data: Buffer, isBinary: boolean) => {
     const frame = isBinary ? decodeFrame(data) : undefined
     if (!frame || frame.channel === channels.stdin) return
     const target = frame.channel === channels.stderr ? stderr : stdout
-    if (target.write(frame.bytes)) return
-    waiting++
+    // What had arrived already still comes after the pause: one listener for all of it.
+    if (target.write(frame.bytes) || full.has(target)) return
+    full.add(target)
     socket.pause()
     target.once('drain', () => {
-      if (--waiting === 0) socket.resume()
+      full.delete(target)
+      if (full.size === 0) socket.resume()
     })
   })
 }

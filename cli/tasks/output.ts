@@ -1,4 +1,5 @@
 import type { Task } from '#core/api/schemas.ts'
+import { HakuError } from '#core/errors.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { HostClient } from '../framework/connection.ts'
 import { rejoin } from '../framework/rejoin.ts'
@@ -30,6 +31,8 @@ export async function copyOutput(client: HostClient, id: string, name: OutputNam
       offset += chunk.length
       await write(chunk)
     }
+    // A Host that stops ends the stream too: it is whole only when the task has ended.
+    if (follow && !isFinal((await client.call('getTask', { params: { id } })).state)) throw new HakuError('host.stopping', 'The Host ended the output before the task ended.')
   }, { reached })
 }
 

@@ -40,14 +40,17 @@ it('stops reading its input while the Host takes none, and loses nothing', async
 })
 
 it('takes output no faster than it is read', async () => {
-  const frames = 1024
-  const frame = encodeFrame(channels.stdout, Buffer.alloc(32 * 1024))
+  const frames = 8192
+  const frame = encodeFrame(channels.stdout, Buffer.alloc(4 * 1024))
   const { url, token } = await startStubHost({
     terminal(socket) {
       for (let sent = 0; sent < frames; sent++) socket.send(frame)
       socket.send(JSON.stringify({ type: 'exit', exitCode: 0 }))
     },
   })
+  const warnings: Error[] = []
+  const onWarning = (warning: Error) => warnings.push(warning)
+  process.on('warning', onWarning)
   let waiting = 0
   let written = 0
   const stdout: Writable = new Writable({
@@ -60,6 +63,9 @@ it('takes output no faster than it is read', async () => {
   expect(await runTerminal({ url, token, name: 'my-env', terminal: pipes, stdin: new PassThrough(), stdout, stderr: new PassThrough() })).toBe(0)
   stdout.end()
   await once(stdout, 'finish')
-  expect(written).toBe(frames * 32 * 1024)
+  expect(written).toBe(frames * 4 * 1024)
   expect(waiting).toBeLessThan(4 * MIB)
+  // One listener, however many frames come after the pause.
+  process.off('warning', onWarning)
+  expect(warnings).toEqual([])
 })
