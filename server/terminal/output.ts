@@ -1,0 +1,85 @@
+import type { WebSocket } from 'ws'
+import type { OutputChunk } from '#core/engine/demultiplex.ts'
+import { channels, encodeFrame } from '#core/terminal/protocol.ts'
+import { peekExitCode, type Shell } from './shell.ts'
+
+/**
+ * Sends all that the shell prints, at the pace of the client: nothing is dropped, and only little is held. Resolves once the
+ * output has ended and was handed to the socket; rejects with the stream's error.
+ */
+export function sendOutput(socket: WebSocket, shell: Shell): Promise<void> {
+  const { stream } = shell.session
+  const brake = createBrake(socket, shell)
+  const send = ({ channel, bytes }: OutputChunk) => socket.send(encodeFrame(channels[channel], bytes), brake.release)
+  return new Promise<void>((resolve, reject) => {
+    if (stream.destroyed) return stream.errored ? reject(stream.errored) : resolve()
+    stream.on('data', (piece: Buffer) => {
+      try {
+        for (const chunk of shell.split(piece)) send(chunk)
+        brake.apply()
+      } catch (error) {
+        stream.destroy(error as Error)
+      }
+    })
+    stream.on('end', resolve).on('close', resolve).on('error', reject)
+    for (const chunk of shell.head) send(chunk)
+    stream.resume()
+  }).finally(brake.stop)
+}
+
+// --- internal ---
+
+/** Output is held back above the one and goes on below the other. The kernel's buffers come on top. */
+const HIGH_WATER_BYTES = 512 * 1024
+const LOW_WATER_BYTES = 128 * 1024
+const ENDED_CHECK_MS = 400
+/** More than an Engine and a pipe hold of a process that has ended. */
+const ENDED_HIGH_WATER_BYTES = 4 * 1024 * 1024
+
+/**
+ * Holds the shell's output back while the client is slow.
+ *
+ * An Engine throws away what a process has left in its pipe two seconds after the process ended (seen with 20.10), so while
+ * output is held back the process is watched, and what it leaves is taken in at once.
+ */
+function createBrake(socket: WebSocket, shell: Shell) {
+  const { stream } = shell.session
+  let highWater = HIGH_WATER_BYTES
+  let isHolding = false
+  let heldSinceCheck = false
+  let watch: NodeJS.Timeout | undefined
+
+  const resume = () => {
+    isHolding = false
+    stream.resume()
+  }
+  const check = async () => {
+    if (!heldSinceCheck) return stop()
+    heldSinceCheck = isHolding
+    if ((await peekExitCode(shell.session)) === undefined) return
+    stop()
+    highWater = ENDED_HIGH_WATER_BYTES
+    resume()
+  }
+  const stop = () => {
+    clearInterval(watch)
+    watch = undefined
+  }
+
+  return {
+    /** To be called when something was sent. */
+    apply() {
+      if (isHolding || socket.bufferedAmount <= highWater) return
+      isHolding = true
+      heldSinceCheck = true
+      stream.pause()
+      // The Engine's trouble shows in the stream itself.
+      if (highWater === HIGH_WATER_BYTES) watch ??= setInterval(() => void check().catch(() => undefined), ENDED_CHECK_MS)
+    },
+    /** To be called when something has left. */
+    release() {
+      if (isHolding && socket.bufferedAmount <= LOW_WATER_BYTES) resume()
+    },
+    stop,
+  }
+}
