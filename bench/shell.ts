@@ -46,14 +46,15 @@ async function measureEcho(options: ShellBenchOptions): Promise<{ raw: number; h
   const lines = { raw: await openRaw(options, true), host: await openHost(options, true) }
   const times: Record<keyof typeof lines, number[]> = { raw: [], host: [] }
   for (const line of Object.values(lines)) {
-    await waitFor(line, '\n', 'cat > /dev/null\n')
+    // Typed before the shell reads, letters would get lost in its line editor. What it echoes of this is not yet "ready".
+    await waitFor(line, 'ready', "printf 'rea%s' dy; exec cat > /dev/null\n")
     await roundTrip(line)
   }
   for (let index = 0; index < (options.roundTrips ?? 300); index += 1) {
     for (const name of ['raw', 'host'] as const) times[name].push(await roundTrip(lines[name]))
   }
   for (const line of Object.values(lines)) {
-    line.write('\u0003exit\n')
+    line.write('\u0003')
     await line.ended
     line.close()
   }
@@ -69,8 +70,10 @@ async function roundTrip(line: Line): Promise<number> {
 
 function waitFor(line: Line, text: string, input: string): Promise<void> {
   return new Promise((resolve) => {
+    let seen = ''
     line.onBytes((bytes) => {
-      if (Buffer.from(bytes).includes(text)) resolve()
+      seen += Buffer.from(bytes).toString('latin1')
+      if (seen.includes(text)) resolve()
     })
     line.write(input)
   })

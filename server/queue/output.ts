@@ -38,6 +38,8 @@ export function createOutput({ store, paths }: { store: TaskStore; paths: Shared
       await waitUntilFinal(store, id, POLL_MS, signal)
       if (isFinal(task.state)) await new Promise((resolve) => setTimeout(resolve, POLL_MS))
     }
+    // A clean end would look like the end of the output.
+    throw new HakuError('host.stopping', 'The Host is stopping. Read on from where this ends when it is back.')
   }
 
   return {
