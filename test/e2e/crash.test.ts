@@ -1,0 +1,91 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readEvents } from '#core/client/events.ts'
+import type { Operation } from '#core/api/schemas.ts'
+import { createId } from '#core/ids.ts'
+import { type Cluster, startCluster, untilOnline } from '#test/support/cluster.ts'
+import { engineMissing, socketPath, testEngine } from '#test/support/engine.ts'
+import { ensureBusybox } from '#test/support/images.ts'
+
+describe.skipIf(engineMissing)('a process that is killed', () => {
+  const name = `crash-${createId().slice(-8)}`
+  let cluster: Cluster
+
+  beforeAll(async () => {
+    await ensureBusybox(socketPath)
+    cluster = await startCluster({ hostSocket: socketPath, nodes: { [name]: socketPath } })
+    await ok('hakuriver.docker', 'create-container', 'busybox:latest', name)
+    expect((await cluster.run('hakuriver.docker-shell', [name], { input: 'head -c 150000000 /dev/urandom > /ballast\n' })).code).toBe(0)
+    await ok('hakuriver.docker', 'create-tar', name)
+  }, 120_000)
+  afterAll(async () => {
+    await cluster?.client.call('deleteContainer', { params: { name } })
+    await cluster?.stop()
+    await testEngine().removeImage(`hakuriver/${name}:base`)
+  })
+
+  async function ok(command: string, ...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await cluster.run(command, args)
+    expect(code, stderr).toBe(0)
+    return stdout
+  }
+
+  const tarballs = () => readdirSync(join(cluster.sharedDir, 'hakuriver-containers')).toSorted()
+
+  /** Resolves once the operation is in the phase, with bytes where `bytes` says so. */
+  async function reached(id: string, phase: string, bytes: number): Promise<void> {
+    const stream = await cluster.client.stream('followOperation', { params: { id } })
+    for await (const { progress, state } of readEvents<Operation>(stream)) {
+      if (progress.phase === phase && (progress.bytes ?? 0) >= bytes) return
+      if (state !== 'running') throw new Error(`ended ${state} before it was seen in ${phase}`)
+    }
+  }
+
+  it.each([['commit', 0], ['save', 1]])('the Host in the middle of create-tar (%s): the version before stays, the container runs', async (phase, bytes) => {
+    const before = tarballs()
+    const { id } = await cluster.client.call('createVersion', { params: { name }, body: {} })
+    await reached(id, phase, bytes)
+    await cluster.host.stop('SIGKILL')
+    await cluster.startHost()
+    expect(tarballs()).toEqual(before)
+    const [environment] = JSON.parse(await ok('hakuriver.docker', 'list-tars', '--json')) as { older: unknown[] }[]
+    expect(environment?.older).toEqual([])
+    expect((await cluster.client.call('getContainer', { params: { name } })).status).toBe('running')
+    expect(await cluster.client.call('getOperation', { params: { id } })).toMatchObject({ state: 'failed', error: { code: 'operation.interrupted' } })
+  }, 60_000)
+
+  it('the Host told to stop in the middle of create-tar undoes it, and exits 0', async () => {
+    const before = tarballs()
+    const { id } = await cluster.client.call('createVersion', { params: { name }, body: {} })
+    await reached(id, 'save', 1)
+    expect(await cluster.host.stop('SIGTERM')).toBe(0)
+    expect(tarballs()).toEqual(before)
+    expect((await testEngine().inspectContainer(name))?.status).toBe('running')
+    await cluster.startHost()
+  }, 60_000)
+
+  it('the Runner while a task prints: the task ends as it would have, every line once', async () => {
+    await untilOnline(cluster, [name])
+    const script = 'i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); sleep 0.01; done; exit 3'
+    const { tasks: [task] } = await cluster.client.call('submitTask', { body: { command: ['sh', '-c', script], environment: name } })
+    const id = task?.id ?? ''
+    const output = await cluster.client.stream('getTaskStdout', { params: { id }, query: { follow: 'true' } })
+    for await (const chunk of output) if (String(chunk).includes('line 20')) break
+    await cluster.runners[name]?.stop('SIGKILL')
+    await cluster.startRunner(name)
+    const ended = await cluster.client.call('getTask', { params: { id }, query: { wait: 60 }, timeoutMs: 90_000 })
+    expect(ended).toMatchObject({ state: 'failed', exitCode: 3 })
+    const lines = readFileSync(join(cluster.sharedDir, 'task_outputs', `${id}.out`), 'utf8')
+    expect(lines).toBe(Array.from({ length: 300 }, (_, index) => `line ${index}\n`).join(''))
+  }, 120_000)
+
+  it('the Host while a task runs: it hears of the end when it is back', async () => {
+    await untilOnline(cluster, [name])
+    const { tasks: [task] } = await cluster.client.call('submitTask', { body: { command: ['sh', '-c', 'sleep 1; exit 5'], environment: name } })
+    await cluster.host.stop('SIGKILL')
+    await cluster.startHost()
+    const ended = await cluster.client.call('getTask', { params: { id: task?.id ?? '' }, query: { wait: 60 }, timeoutMs: 90_000 })
+    expect(ended).toMatchObject({ state: 'failed', exitCode: 5 })
+  }, 120_000)
+})
