@@ -6,19 +6,26 @@ import { measurePackaging } from './packaging.ts'
 import { createRawEngine, type RawEngine } from './raw-engine.ts'
 import { measureShell } from './shell.ts'
 import { ratioResult, type Result } from './statistics.ts'
-import { measureParallel, measureSubmit } from './tasks.ts'
+import { measureParallel, measureSubmit, type TaskBench } from './tasks.ts'
 
 const ENVIRONMENT = 'hakuriver-bench'
 const IMAGE = 'busybox:latest'
 /** Of random data in the container that is packaged: what cannot be compressed costs all Engines the same. */
 const PACKAGED_MEGABYTES = 500
 
+export interface BenchOptions {
+  socketPath: string
+  json: boolean
+  /** Names of {@link measurements}; all if left out. */
+  only?: string[]
+}
+
 /** Measures everything on one Engine, for Host and Runner alike, and prints a table or JSON. Resolves to the exit code. */
-export async function main({ socketPath, json }: { socketPath: string; json: boolean }): Promise<number> {
+export async function main({ socketPath, json, only }: BenchOptions): Promise<number> {
   await ensureBusybox(socketPath)
   const cluster = await startCluster({ hostSocket: socketPath, nodes: { bench: socketPath } })
   try {
-    const results = await measure(cluster, createRawEngine(socketPath), socketPath)
+    const results = await measure({ cluster, engine: createRawEngine(socketPath), socketPath, only })
     console.log(json ? JSON.stringify(results, undefined, 2) : toTable(results))
     return results.every(({ met }) => met) ? 0 : 1
   } finally {
@@ -29,16 +36,39 @@ export async function main({ socketPath, json }: { socketPath: string; json: boo
 
 // --- internal ---
 
-async function measure(cluster: Cluster, engine: RawEngine, socketPath: string): Promise<Result[]> {
-  await must(cluster, 'hakuriver.docker', ['create-container', '--if-not-exists', IMAGE, ENVIRONMENT])
-  await must(cluster, 'hakuriver.docker', ['create-tar', ENVIRONMENT])
-  const bench = { cluster, engine, node: 'bench', environment: ENVIRONMENT, image: IMAGE }
-  const results = [await progress('submit', () => measureSubmit(bench, 25)), await progress('parallel', () => measureParallel(bench, 7))]
-  results.push(...(await progress('shell', () => shellResults(cluster, socketPath))))
-  results.push(await progress('memory', () => measureMemory(cluster, ENVIRONMENT)))
-  await must(cluster, 'hakuriver.docker-shell', [ENVIRONMENT], `head -c ${PACKAGED_MEGABYTES}000000 /dev/urandom > /ballast\n`)
-  results.push(await progress('packaging', () => measurePackaging(bench, 3)))
+interface BenchContext {
+  cluster: Cluster
+  engine: RawEngine
+  socketPath: string
+  only: string[] | undefined
+}
+
+/** In this order: the last one makes the container large. */
+const measurements: Record<string, (context: BenchContext) => Promise<Result[]>> = {
+  submit: async (context) => [await measureSubmit(taskBench(context), 25)],
+  parallel: async (context) => [await measureParallel(taskBench(context), 9)],
+  shell: ({ cluster, socketPath }) => shellResults(cluster, socketPath),
+  memory: async ({ cluster }) => [await measureMemory(cluster, ENVIRONMENT)],
+  packaging: async ({ cluster, engine }) => {
+    await must(cluster, 'hakuriver.docker-shell', [ENVIRONMENT], `head -c ${PACKAGED_MEGABYTES}000000 /dev/urandom > /ballast\n`)
+    return [await measurePackaging({ cluster, engine, environment: ENVIRONMENT }, 3)]
+  },
+}
+
+async function measure(context: BenchContext): Promise<Result[]> {
+  await must(context.cluster, 'hakuriver.docker', ['create-container', '--if-not-exists', IMAGE, ENVIRONMENT])
+  await must(context.cluster, 'hakuriver.docker', ['create-tar', ENVIRONMENT])
+  const results: Result[] = []
+  for (const [name, work] of Object.entries(measurements)) {
+    if (context.only && !context.only.includes(name)) continue
+    console.error(`[hakuriver] [bench] ${name} …`)
+    results.push(...(await work(context)))
+  }
   return results
+}
+
+function taskBench({ cluster, engine }: BenchContext): TaskBench {
+  return { cluster, engine, node: 'bench', environment: ENVIRONMENT, image: IMAGE }
 }
 
 async function shellResults(cluster: Cluster, socketPath: string): Promise<Result[]> {
@@ -52,11 +82,6 @@ async function shellResults(cluster: Cluster, socketPath: string): Promise<Resul
 async function must(cluster: Cluster, command: string, args: string[], input?: string): Promise<void> {
   const { code, stderr } = await cluster.run(command, args, input === undefined ? {} : { input })
   if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}: ${stderr}`)
-}
-
-async function progress<T>(what: string, work: () => Promise<T>): Promise<T> {
-  console.error(`[hakuriver] [bench] ${what} …`)
-  return work()
 }
 
 function toTable(results: Result[]): string {

@@ -17,6 +17,13 @@ export const programs = {
   'hakuriver.init': ['init'],
 }
 
+/**
+ * A small young generation for what runs for months: buffers that went by are then freed after a megabyte of garbage, not
+ * after sixteen. Measured on a shell with a slow reader: 119 MB instead of 149.
+ */
+const SERVICE_FLAGS = '--max-semi-space-size=1'
+const services = new Set(['hakuriver.host', 'hakuriver.runner'])
+
 /** Writes `<outDir>/cli` and `<outDir>/bin`. */
 export async function buildBins({ outDir }) {
   const cli = `${outDir}/cli`
@@ -45,14 +52,14 @@ export async function buildBins({ outDir }) {
   await writeFile(`${bin}/package.json`, '{"type":"commonjs"}\n')
   await writeFile(`${cli}/start.cjs`, startSource())
   for (const [name, command] of Object.entries(programs)) {
-    await writeFile(`${bin}/${name}`, programSource(command))
+    await writeFile(`${bin}/${name}`, programSource(command, services.has(name) ? `-S node ${SERVICE_FLAGS}` : 'node'))
     await chmod(`${bin}/${name}`, 0o755)
   }
 }
 
 /** In the syntax of old Nodes, so that they can say what is wrong with them; what they can not read is in start.cjs. */
-function programSource(command) {
-  return `#!/usr/bin/env node
+function programSource(command, interpreter) {
+  return `#!/usr/bin/env ${interpreter}
 'use strict'
 var version = process.versions.node.split('.').map(Number)
 if (version[0] < 20 || (version[0] === 20 && version[1] < 19)) {

@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises'
  * `body`: a Readable (sent as a tar archive) or a value (sent as JSON). `timeoutMs`: how long the socket may be silent.
  */
 export async function callEngine(socketPath, method, path, { body, timeoutMs = 60_000 } = {}) {
-  const isStream = body instanceof Readable
+  const isStream = typeof body?.pipe === 'function'
   const headers = body === undefined ? {} : { 'content-type': isStream ? 'application/x-tar' : 'application/json' }
   const outgoing = request({ socketPath, method, path, headers, timeout: timeoutMs })
   const answer = new Promise((resolve, reject) => {
