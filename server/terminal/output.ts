@@ -10,24 +10,37 @@ import { peekExitCode, type Shell } from './shell.ts'
 export function sendOutput(socket: WebSocket, shell: Shell): Promise<void> {
   const { stream } = shell.session
   const brake = createBrake(socket, shell)
-  const send = ({ channel, bytes }: OutputChunk) => socket.send(encodeFrame(channels[channel], bytes), brake.release)
+  const send = (chunks: readonly OutputChunk[]) => {
+    for (const { channel, pieces } of groupByChannel(chunks)) socket.send(encodeFrame(channels[channel], ...pieces), brake.release)
+  }
   return new Promise<void>((resolve, reject) => {
     if (stream.destroyed) return stream.errored ? reject(stream.errored) : resolve()
     stream.on('data', (piece: Buffer) => {
       try {
-        for (const chunk of shell.split(piece)) send(chunk)
+        send(shell.split(piece))
         brake.apply()
       } catch (error) {
         stream.destroy(error as Error)
       }
     })
     stream.on('end', resolve).on('close', resolve).on('error', reject)
-    for (const chunk of shell.head) send(chunk)
+    send(shell.head)
     stream.resume()
   }).finally(brake.stop)
 }
 
 // --- internal ---
+
+/** Neighbours of one channel go in one message: an Engine sends pieces of 32 KiB at most, and each message has its price. */
+function groupByChannel(chunks: readonly OutputChunk[]): { channel: OutputChunk['channel']; pieces: Buffer[] }[] {
+  const groups: { channel: OutputChunk['channel']; pieces: Buffer[] }[] = []
+  for (const { channel, bytes } of chunks) {
+    const last = groups.at(-1)
+    if (last?.channel === channel) last.pieces.push(bytes)
+    else groups.push({ channel, pieces: [bytes] })
+  }
+  return groups
+}
 
 /** Output is held back above the one and goes on below the other. The kernel's buffers come on top. */
 const HIGH_WATER_BYTES = 512 * 1024
