@@ -22,6 +22,13 @@ export function run(program, parameters, options = {}) {
   })
 }
 
+/** Like {@link run}, but a program that fails is an error with the end of what it said. Resolves to its output. */
+export async function mustRun(program, parameters, options) {
+  const { code, output } = await run(program, parameters, options)
+  if (code === 0) return output
+  throw new Error(`${program} ended with ${code}: ${output.trimEnd().split('\n').slice(-10).join('\n')}`)
+}
+
 // --- internal ---
 
 function isExecutable(path) {
