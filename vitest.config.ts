@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config'
 
+// .ci/run counts the tests from a file.
+const results = process.env['HAKURIVER_TEST_RESULTS']
+
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
@@ -9,5 +12,6 @@ export default defineConfig({
     // Two cores, and most tests wait for an Engine.
     maxWorkers: 2,
     pool: 'forks',
+    reporters: results ? ['default', ['json', { outputFile: results }]] : ['default'],
   },
 })
