@@ -1,5 +1,5 @@
 // `npm run quickstart`: from nothing to the guide's Example Workflow on this machine. `-- --stop` ends what it left running.
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { whyNoAnswer } from './engine-api.mjs'
 import { EngineSetupError, provideEngine } from './engine-setup.mjs'
@@ -19,15 +19,15 @@ async function main(parameters) {
     return 0
   } catch (error) {
     console.error(`\nquickstart: ${explain(error)}`)
-    console.error(`Logs are in ${relative(process.cwd(), directory) || '.'}: ${['host', 'runner', 'dockerd'].map((name) => `${name}.log`).join(', ')} (those that were started).`)
+    if (existsSync(directory)) console.error(`Logs are in ${relative(process.cwd(), directory) || '.'}: ${['host', 'runner', 'dockerd'].map((name) => `${name}.log`).join(', ')} (those that were started).`)
     return 1
   }
 }
 
 async function start() {
   assertNode()
-  mkdirSync(directory, { recursive: true })
   const { socketPath: socket } = await engine()
+  mkdirSync(directory, { recursive: true })
   const isRebuilt = await build()
   const settings = await configure(socket, isRebuilt)
   await services(settings)
@@ -90,7 +90,7 @@ The Host and the Runner go on running. To go on with them:
   export PATH=${join(root, 'dist/bin')}:$PATH HAKURIVER_CONFIG=${configFile}
   hakuriver.docker list-tars
   hakuriver.docker-shell python-data-science
-  hakuriver.task submit --container python-data-science --wait -- python3 --version
+  hakuriver.task submit --container python-data-science --wait -- cat /etc/os-release
 
 The Host is http://127.0.0.1:${settings.hostPort}. To stop both: npm run quickstart -- --stop`)
 }
@@ -108,6 +108,8 @@ function assertNode() {
 function explain(error) {
   if (error instanceof QuickstartError || error instanceof EngineSetupError) return error.message
   if (error?.code === 'ERR_MODULE_NOT_FOUND') return `${error.message.split(' imported from')[0]}. Run "npm ci" first.`
+  // The system refused something; its words name what and where.
+  if (error?.syscall) return error.message
   return error?.stack ?? String(error)
 }
 

@@ -10,16 +10,26 @@ const ENVIRONMENT = 'python-data-science'
 const PYTHON_IMAGE = 'python:3.9-slim'
 const MADE_IMAGE = 'hakuriver-quickstart-base:latest'
 
-const PIP = ['set -e', 'pip install --no-cache-dir numpy']
-const APT = ['set -e', 'apt-get update -q', 'apt-get install -y -q --no-install-recommends python3 python3-numpy', 'apt-get clean']
+const PIP = ['pip install --no-cache-dir numpy']
+const APT = ['apt-get update -q', 'apt-get install -y -q --no-install-recommends python3 python3-numpy', 'apt-get clean']
 const CHECK = `python3 -c 'import numpy; print("numpy", numpy.__version__, "is installed")'`
+/** Where packages can not be reached from inside a container: a program of its own. */
+const BY_HAND = [
+  `printf '%s\\n' '#!/usr/bin/awk -f' '{ sum += $1; squares += $1 * $1 }' 'END { print "mean " sum / NR ", variance " squares / NR - (sum / NR) ^ 2 }' > /usr/local/bin/summary`,
+  'chmod +x /usr/local/bin/summary',
+]
 
-const ANALYSIS = `import numpy
+const ANALYSES = {
+  'analyze_data.py': `import numpy
 
 samples = numpy.random.default_rng(seed=1).normal(loc=20, scale=2, size=100_000)
 print(f'numpy {numpy.__version__} out of the packaged environment')
 print(f'{samples.size} samples: mean {samples.mean():.2f}, deviation {samples.std():.2f}')
-`
+`,
+  'analyze_data.sh': `echo 'the program summary out of the packaged environment'
+printf '%s\\n' 18 19 20 21 22 | summary
+`,
+}
 
 /** Runs the four steps; what was done by an earlier run is left as it is. @throws QuickstartError if one fails */
 export async function runWorkflow({ socket, say }) {
@@ -29,12 +39,12 @@ export async function runWorkflow({ socket, say }) {
   if (before.isPackaged) {
     say(`${ENVIRONMENT} is packaged already: the container and its version stay as they are.`)
   } else {
-    await command('hakuriver.docker-shell', [ENVIRONMENT], { typed: [...(image === PYTHON_IMAGE ? PIP : APT), CHECK, 'exit'] })
+    if (before.image && !before.isRunning) await command('hakuriver.docker', ['start-container', ENVIRONMENT])
+    await customize(image, say)
     await command('hakuriver.docker', ['create-tar', ENVIRONMENT])
   }
-  const script = join(sharedDir, 'shared_data', 'analyze_data.py')
-  if (!existsSync(script)) writeFileSync(script, ANALYSIS)
-  await command('hakuriver.task', ['submit', '--target', NODE_NAME, '--container', ENVIRONMENT, '--wait', '--', 'python3', '/shared/analyze_data.py'])
+  const interpreter = existsSync(scriptFile('analyze_data.py')) ? ['python3', '/shared/analyze_data.py'] : ['sh', '/shared/analyze_data.sh']
+  await command('hakuriver.task', ['submit', '--target', NODE_NAME, '--container', ENVIRONMENT, '--wait', '--', ...interpreter])
 }
 
 // --- internal ---
@@ -43,7 +53,29 @@ export async function runWorkflow({ socket, say }) {
 async function readState() {
   const containers = JSON.parse(await capture('hakuriver.docker', ['list-containers', '--json']))
   const tars = JSON.parse(await capture('hakuriver.docker', ['list-tars', '--json']))
-  return { image: containers.find(({ name }) => name === ENVIRONMENT)?.image, isPackaged: tars.some(({ name }) => name === ENVIRONMENT) }
+  const container = containers.find(({ name }) => name === ENVIRONMENT)
+  return { image: container?.image, isRunning: container?.status === 'running', isPackaged: tars.some(({ name }) => name === ENVIRONMENT) }
+}
+
+/** Step 2, and the script for step 4 that fits what could be installed. */
+async function customize(image, say) {
+  const isInstalled = await typeInto(ENVIRONMENT, [...(image === PYTHON_IMAGE ? PIP : APT), CHECK])
+  if (!isInstalled) {
+    say('No packages could be installed in the container, so something is written by hand. (Does its network have a way out?)')
+    if (!(await typeInto(ENVIRONMENT, BY_HAND))) throw new QuickstartError('hakuriver.docker-shell failed.')
+  }
+  const script = isInstalled ? 'analyze_data.py' : 'analyze_data.sh'
+  if (!existsSync(scriptFile(script))) writeFileSync(scriptFile(script), ANALYSES[script])
+}
+
+/** Types lines into a shell in the container. Resolves to whether all of them worked. */
+async function typeInto(environmentName, lines) {
+  const code = await show('hakuriver.docker-shell', [environmentName], ['set -e', ...lines, 'exit'])
+  return code === 0
+}
+
+function scriptFile(name) {
+  return join(sharedDir, 'shared_data', name)
 }
 
 /** The guide's base image where a registry has it, else one made here. */
@@ -72,15 +104,19 @@ async function isInRegistry(socket) {
   }
 }
 
-/** Runs a command as a user would, showing it. `typed` goes to its standard input. */
-async function command(name, parameters, { typed } = {}) {
+async function command(name, parameters) {
+  const code = await show(name, parameters)
+  if (code !== 0) throw new QuickstartError(`${name} ended with ${code}.`)
+}
+
+/** Runs a command as a user would, showing it. `typed` goes to its standard input. Resolves to its exit code. */
+async function show(name, parameters, typed) {
   console.log(`\n$ ${[name, ...parameters].map(shellWord).join(' ')}`)
   for (const line of typed ?? []) console.log(`# ${line}`)
   const child = spawn(join(root, 'dist/bin', name), parameters, { stdio: [typed ? 'pipe' : 'ignore', 'inherit', 'inherit'], env: environment() })
   child.stdin?.on('error', () => {}) // A shell that ends early says so by its exit code.
   child.stdin?.end(typed?.map((line) => `${line}\n`).join(''))
-  const code = await ended(child)
-  if (code !== 0) throw new QuickstartError(`${name} ended with ${code}.`)
+  return ended(child)
 }
 
 async function capture(name, parameters) {
