@@ -18,8 +18,11 @@ describe.skipIf(missing)('the example workflow of the guide', () => {
   let cluster: Cluster
 
   beforeAll(async () => {
-    const [archive, host, node] = await Promise.all([provideDebianArchive(), startTestEngine(), startTestEngine()])
-    engines.push(host, node)
+    const archive = await provideDebianArchive()
+    const host = await startTestEngine()
+    engines.push(host)
+    const node = await startTestEngine()
+    engines.push(node)
     await importImage(host.socketPath, createReadStream(archive), BASE)
     // nodeA has an Engine of its own, nodeB shares the Host's.
     cluster = await startCluster({ hostSocket: host.socketPath, nodes: { nodeA: node.socketPath, nodeB: host.socketPath } })
@@ -56,8 +59,9 @@ describe.skipIf(missing)('the example workflow of the guide', () => {
     await terminal.shows('/dev/pts/')
     await terminal.shows('30 100')
     terminal.resize(120, 40)
-    terminal.type('stty size\r')
-    await terminal.shows('40 120')
+    // The change of size goes its own way: the shell waits for it.
+    terminal.type('until stty size | grep -q "40 1"20; do sleep 0.1; done; echo resized\r')
+    await terminal.shows('\nresized')
     terminal.type('exit 4\r')
     expect(await terminal.exited).toBe(4)
   }, 240_000)
