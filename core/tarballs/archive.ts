@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { createGunzip } from 'node:zlib'
 import { extract } from 'tar-stream'
-import { z } from 'zod'
-import { errorMessage, HakuError } from '../errors.ts'
+import { errorMessage, HakuError, isHakuError, systemErrorCode } from '../errors.ts'
+import { type BlockOutput, createBlockOutput } from './block-output.ts'
 import { rewriteConfig, type ImageIdentity } from './image-config.ts'
+import { createLayerNames, type LayerNames } from './layer-names.ts'
 import type { VersionLayer, VersionManifest } from './manifest.ts'
+import { chain, plainTar } from './plain-tar.ts'
+import { findConfig } from './saved-image.ts'
 import type { TarballWriter } from './store.ts'
 import { BLOCK_BYTES, encodeHeader, padding } from './tar-header.ts'
 
@@ -15,6 +17,11 @@ export interface WriteArchiveOptions {
   source: Readable
   writer: TarballWriter
   image: ImageIdentity
+  /**
+   * Diff ids of the image, lowest first, as the Engine's inspect tells them. With them the names of the layers are known
+   * beforehand, which spares reading the whole file back. Never trusted: each digest is checked.
+   */
+  expectedLayers?: readonly string[]
   signal?: AbortSignal
   /** Bytes written so far. */
   onProgress?: (bytes: number) => void
@@ -28,75 +35,91 @@ export type WrittenArchive = Pick<VersionManifest, 'configDigest' | 'manifestDig
  * that the same layer has the same digest in every version, whichever Engine packaged it, and every Engine loads it, whole
  * or in part.
  *
- * A layer's digest is only known once it went by, so its header is written last (see {@link TarballWriter.patch}), and the
- * digest of the whole file is taken from what the storage gives back, which also proves that it was written.
+ * A layer's digest is only known once it went by. Its header is written with the digest that it should have, and patched if
+ * it has another (see {@link TarballWriter.patch}); then the digest of the whole file is taken from what the storage gives back.
+ * It does not end the writer, except by `finish`: after a failure the caller aborts it.
  *
  * @throws `tarball.damaged` if what the Engine sent is not one whole image
  */
-export async function writeArchive({ source, writer, image, signal, onProgress }: WriteArchiveOptions): Promise<WrittenArchive> {
-  const saved = await copyLayers({ source, writer, signal, onProgress })
-  const config = rewriteConfig(saved.config, image)
-  const layers = config.rootfs.diff_ids.map((diffId) => {
-    const layer = saved.layers.get(diffId)
-    if (!layer) throw new HakuError('tarball.damaged', `The Docker Engine sent the image of ${image.environment} without its layer ${diffId}. Try again; if it stays so, the Engine's storage is damaged.`)
-    return layer
-  })
-  const configBlob = toBlob(config)
-  const manifestBlob = toBlob(ociManifest(configBlob, layers))
-  for (const blob of [configBlob, manifestBlob]) await writeEntry(writer, blobPath(blob.digest), blob.bytes)
-  await writeEntry(writer, 'index.json', json(ociIndex(manifestBlob, image)))
-  await writeEntry(writer, 'oci-layout', json({ imageLayoutVersion: '1.0.0' }))
-  await writeEntry(writer, 'manifest.json', json([{ Config: blobPath(configBlob.digest), RepoTags: [image.repoTag], Layers: layers.map(({ digest }) => blobPath(digest)) }]))
-  await writer.write(Buffer.alloc(2 * BLOCK_BYTES))
-  await writer.finish()
-  const sha256 = await digestOf(writer.readBack(), writer.position, signal)
-  return { configDigest: configBlob.digest, manifestDigest: manifestBlob.digest, size: writer.position, sha256, layers }
+export async function writeArchive(options: WriteArchiveOptions): Promise<WrittenArchive> {
+  const { writer, image, signal } = options
+  const output = createBlockOutput(writer, options.onProgress)
+  try {
+    const copied = await copyLayers(output, options)
+    const config = rewriteConfig(findConfig(copied.documents), image)
+    const stored = await resolveLayers(copied.layers)
+    const layers = selectLayers(stored, config.rootfs.diff_ids, image.environment)
+    const configBlob = toBlob(config)
+    const manifestBlob = toBlob(ociManifest(configBlob, layers))
+    for (const blob of [configBlob, manifestBlob]) await writeEntry(output, blobPath(blob.digest), blob.bytes)
+    await writeEntry(output, 'index.json', json(ociIndex(manifestBlob, image)))
+    await writeEntry(output, 'oci-layout', json({ imageLayoutVersion: '1.0.0' }))
+    await writeEntry(output, 'manifest.json', json([{ Config: blobPath(configBlob.digest), RepoTags: [image.repoTag], Layers: layers.map(({ digest }) => blobPath(digest)) }]))
+    await output.write(Buffer.alloc(2 * BLOCK_BYTES))
+    const streamed = await output.finish()
+    const size = output.position
+    const isPatched = await patchHeaders(writer, stored)
+    await writer.finish()
+    signal?.throwIfAborted()
+    const sha256 = isPatched ? await digestOf(writer.readBack(), size, signal) : streamed
+    return { configDigest: configBlob.digest, manifestDigest: manifestBlob.digest, size, sha256, layers }
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw error
+  } finally {
+    await output.close()
+  }
 }
 
 // --- internal ---
 
 /** Larger JSON documents do not occur; larger blobs are layers. */
 const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
-const GZIP_MAGIC = Buffer.from([0x1f, 0x8b])
-const ZSTD_MAGIC = Buffer.from([0x28, 0xb5, 0x2f, 0xfd])
 const LAYER_NAME_RE = /^(?:[0-9a-f]{64}\/layer\.tar|blobs\/sha256\/[0-9a-f]{64})$/
-const DOCUMENT_NAME_RE = /^(?:[0-9a-f]{64}\.json|manifest\.json)$/
-/** The name of a layer until its digest is known: of the same length. */
-const PLACEHOLDER = '0'.repeat(64)
+const DOCUMENT_NAME_RE = /^(?:[0-9a-f]{64}\.json|manifest\.json|index\.json)$/
+/** The name of a layer whose digest nobody foretold: of the same length. */
+const PLACEHOLDER = `sha256:${'0'.repeat(64)}`
 
-const savedManifest = z.array(z.object({ Config: z.string() })).length(1)
-
-interface CopyOptions {
-  source: Readable
-  writer: TarballWriter
-  signal: AbortSignal | undefined
-  onProgress: ((bytes: number) => void) | undefined
+interface CopiedLayer {
+  headerPosition: number
+  header: Buffer
+  offset: number
+  size: number
+  digest: Promise<string>
 }
 
-interface SavedImage {
-  config: unknown
-  /** By diff id. */
-  layers: Map<string, VersionLayer>
+type StoredLayer = Omit<CopiedLayer, 'digest'> & { digest: string }
+
+interface Copied {
+  documents: Map<string, Buffer>
+  layers: CopiedLayer[]
 }
 
-async function copyLayers({ source, writer, signal, onProgress }: CopyOptions): Promise<SavedImage> {
-  const layers = new Map<string, VersionLayer>()
+async function copyLayers(output: BlockOutput, { source, signal, expectedLayers }: WriteArchiveOptions): Promise<Copied> {
   const documents = new Map<string, Buffer>()
+  const layers: CopiedLayer[] = []
+  const names = createLayerNames(expectedLayers)
+  let budget = MAX_DOCUMENT_BYTES
   await forEachEntry(source, signal, async (name, size, body) => {
     const isLayer = LAYER_NAME_RE.test(name)
     if (!isLayer && !DOCUMENT_NAME_RE.test(name)) return
     const chunks = body[Symbol.asyncIterator]()
     const first = await chunks.next()
     const head = first.done ? Buffer.alloc(0) : first.value
-    if (!isLayer || (head[0] === 0x7b && size <= MAX_DOCUMENT_BYTES)) {
-      documents.set(name, await collect(head, chunks, name))
+    if (!isLayer || head[0] === OPENING_BRACE) {
+      const document = await collect(head, chunks, { name, limit: budget })
+      budget -= document.length
+      documents.set(name, document)
       return
     }
-    const layer = await copyLayer(writer, plainTar(head, chunks), onProgress)
-    layers.set(layer.diffId, layer)
+    const layer = await copyLayer(output, { name, size, head, rest: chunks, names })
+    if (layer) layers.push(layer)
   })
-  return { config: findConfig(documents), layers }
+  return { documents, layers }
 }
+
+/** What every JSON object begins with, and neither a tar nor anything compressed. */
+const OPENING_BRACE = 0x7b
 
 /** Runs through the regular files of a tar stream. What follows the archive's end is read too: else the Engine would wait. */
 async function forEachEntry(source: Readable, signal: AbortSignal | undefined, visit: (name: string, size: number, body: AsyncIterable<Buffer>) => Promise<void>): Promise<void> {
@@ -104,70 +127,100 @@ async function forEachEntry(source: Readable, signal: AbortSignal | undefined, v
   const fed = pipeline(source, entries, signal ? { signal } : {})
   // It fails together with the loop below, which tells; alone it must not count as unhandled.
   fed.catch(() => undefined)
+  let cause: unknown
   try {
     for await (const entry of entries) {
       const { name, type, size } = entry.header
-      if (type === 'file' && name !== undefined) await visit(name.replace(/^\.\//, ''), size ?? 0, entry as AsyncIterable<Buffer>)
+      if (type === 'file' && name !== undefined) {
+        await visit(name.replace(/^\.\//, ''), size ?? 0, entry as AsyncIterable<Buffer>).catch((error: unknown) => {
+          // Known only now: once the loop is left, the pipeline breaks both streams with an error of its own.
+          cause = source.errored ?? error
+          throw error
+        })
+      }
       entry.resume()
     }
     await fed
   } catch (error) {
     source.destroy()
     signal?.throwIfAborted()
-    throw source.errored ?? error
+    throw toDamage(cause ?? source.errored ?? error)
   }
 }
 
-async function copyLayer(writer: TarballWriter, content: AsyncIterable<Buffer>, onProgress: CopyOptions['onProgress']): Promise<VersionLayer> {
-  const headerPosition = writer.position
-  await writer.write(encodeHeader(`blobs/sha256/${PLACEHOLDER}`, 0))
-  const offset = writer.position
-  const hash = createHash('sha256')
+/** tar-stream and zlib have words of their own for bytes that make no sense. */
+function toDamage(error: unknown): unknown {
+  const code = systemErrorCode(error)
+  if (isHakuError(error) || (code !== undefined && !code.startsWith('Z_'))) return error
+  return new HakuError('tarball.damaged', `The Docker Engine sent an archive that can not be read: ${errorMessage(error)}. Try again; if it stays so, the Engine's storage is damaged.`, { cause: error })
+}
+
+interface LayerSource {
+  name: string
+  /** Bytes as the Engine stores it. */
+  size: number
+  head: Buffer
+  rest: AsyncIterator<Buffer>
+  names: LayerNames
+}
+
+/** `undefined` for a layer that is known to be of no use: one of another image, or one that is there already. */
+async function copyLayer(output: BlockOutput, { name, size, head, rest, names }: LayerSource): Promise<CopiedLayer | undefined> {
+  const { isCompressed, content } = plainTar(head, rest)
+  const foretold = names.digestOf(name, isCompressed)
+  if (foretold === 'unwanted') {
+    // Read to its end all the same: the entries after it come through the same pipe.
+    for await (const chunk of content) void chunk
+    return undefined
+  }
+  const header = isCompressed || foretold === undefined ? encodeHeader(blobPath(PLACEHOLDER), 0) : encodeHeader(blobPath(foretold), size)
+  const headerPosition = output.position
+  await output.write(header)
+  const offset = output.position
+  await output.startLayer()
   for await (const chunk of content) {
-    hash.update(chunk)
-    await writer.write(chunk)
-    onProgress?.(writer.position)
+    const wait = output.write(chunk)
+    if (wait) await wait
   }
-  const size = writer.position - offset
-  const digest = `sha256:${hash.digest('hex')}`
-  await writer.write(padding(size))
-  await writer.patch(headerPosition, encodeHeader(blobPath(digest), size))
-  return { diffId: digest, digest, offset, size }
+  const { digest } = await output.endLayer()
+  const written = output.position - offset
+  await output.write(padding(written))
+  return { headerPosition, header, offset, size: written, digest }
 }
 
-/** The layer as plain tar, whatever the Engine stores. */
-function plainTar(head: Buffer, rest: AsyncIterator<Buffer>): AsyncIterable<Buffer> {
-  if (head.subarray(0, 4).equals(ZSTD_MAGIC)) throw new HakuError('engine.invalid', 'The Docker Engine stores this image with zstd-compressed layers, which can not be packaged yet. Use an Engine with a graph driver, or an image with gzip layers.')
-  const bytes = chain(head, rest)
-  if (!head.subarray(0, 2).equals(GZIP_MAGIC)) return bytes
-  const gunzip = createGunzip({ chunkSize: 256 * 1024 })
-  pipeline(bytes, gunzip).catch(() => undefined)
-  return gunzip as AsyncIterable<Buffer>
+function resolveLayers(layers: CopiedLayer[]): Promise<StoredLayer[]> {
+  return Promise.all(layers.map(async (layer) => ({ ...layer, digest: `sha256:${await layer.digest}` })))
 }
 
-async function* chain(head: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
-  if (head.length > 0) yield head
-  for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value
+/** In the image's order. Each layer of the image must be there, and nothing else: what is stored stays for years. */
+function selectLayers(stored: StoredLayer[], diffIds: string[], environment: string): VersionLayer[] {
+  const byDigest = new Map(stored.map(({ digest, offset, size }) => [digest, { diffId: digest, digest, offset, size }]))
+  const layers = diffIds.map((diffId) => {
+    const layer = byDigest.get(diffId)
+    if (!layer) throw new HakuError('tarball.damaged', `The Docker Engine sent the image of ${environment} without its layer ${diffId}. Try again; if it stays so, the Engine's storage is damaged.`)
+    return layer
+  })
+  const foreign = stored.find(({ digest }) => !diffIds.includes(digest))
+  if (foreign) throw new HakuError('tarball.damaged', `The Docker Engine sent the image of ${environment} with a layer ${foreign.digest} that it does not consist of. Try again; if it stays so, the Engine's storage is damaged.`)
+  return layers
 }
 
-async function collect(head: Buffer, rest: AsyncIterator<Buffer>, name: string): Promise<Buffer> {
+/** Whether any header had to be written anew. */
+async function patchHeaders(writer: TarballWriter, layers: StoredLayer[]): Promise<boolean> {
+  const wrong = layers.map((layer) => ({ ...layer, right: encodeHeader(blobPath(layer.digest), layer.size) })).filter(({ header, right }) => !header.equals(right))
+  for (const { headerPosition, right } of wrong) await writer.patch(headerPosition, right)
+  return wrong.length > 0
+}
+
+async function collect(head: Buffer, rest: AsyncIterator<Buffer>, { name, limit }: { name: string; limit: number }): Promise<Buffer> {
   const chunks: Buffer[] = []
   let length = 0
   for await (const chunk of chain(head, rest)) {
     length += chunk.length
-    if (length > MAX_DOCUMENT_BYTES) throw new HakuError('tarball.damaged', `${name} in the Engine's archive is larger than any document of an image.`)
+    if (length > limit) throw new HakuError('tarball.damaged', `${name} in the Engine's archive is larger than any document of an image.`)
     chunks.push(Buffer.from(chunk))
   }
   return Buffer.concat(chunks)
-}
-
-function findConfig(documents: Map<string, Buffer>): unknown {
-  try {
-    const [image] = savedManifest.parse(JSON.parse(String(documents.get('manifest.json') ?? '')))
-    return JSON.parse(String(documents.get(image?.Config ?? '') ?? ''))
-  } catch (error) {
-    throw new HakuError('tarball.damaged', `The Docker Engine sent an archive that is not one image: ${errorMessage(error)}`, { cause: error })
-  }
 }
 
 interface Blob {
@@ -188,10 +241,10 @@ function blobPath(digest: string): string {
   return `blobs/sha256/${digest.slice('sha256:'.length)}`
 }
 
-async function writeEntry(writer: TarballWriter, name: string, bytes: Buffer): Promise<void> {
-  await writer.write(encodeHeader(name, bytes.length))
-  await writer.write(bytes)
-  await writer.write(padding(bytes.length))
+async function writeEntry(output: BlockOutput, name: string, bytes: Buffer): Promise<void> {
+  await output.write(encodeHeader(name, bytes.length))
+  await output.write(bytes)
+  await output.write(padding(bytes.length))
 }
 
 /** OCI image manifest (opencontainers/image-spec `manifest.md`). */

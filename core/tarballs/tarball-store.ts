@@ -1,7 +1,8 @@
 import { text } from 'node:stream/consumers'
 import { errorMessage, HakuError, isHakuError } from '../errors.ts'
 import { createId } from '../ids.ts'
-import { manifestFileName, parseTarballFileName, tarballFileName, temporaryPrefix } from '../paths.ts'
+import { assertEnvironmentName } from '../names.ts'
+import { manifestFileName, parseTarballFileName, tarballFileName, TEMPORARY_PREFIX, temporaryPrefix } from '../paths.ts'
 import type { StreamedFile, StreamingDriver } from './driver.ts'
 import { type VersionManifest, versionManifestSchema } from './manifest.ts'
 import type { TarballEntry, TarballStore, TarballWriter } from './store.ts'
@@ -12,31 +13,42 @@ import type { TarballEntry, TarballStore, TarballWriter } from './store.ts'
  * Publishing, and why a crash at any point leaves the version before as it was:
  * 1. The tarball is written under a temporary key, flushed and checked.
  * 2. The manifest too. Its temporary key says which version it belongs to.
- * 3. The tarball gets its name. A crash from here on leaves a whole tarball without a manifest: the sweep finds the
- *    manifest of step 2 beside it and takes the tarball away again, because nobody was told that it exists.
- * 4. The manifest gets its name: now the version is published.
+ * 3. The tarball gets its name. As long as the manifest of step 2 waits, nobody is shown it. After a crash it stays so until
+ *    the sweep finds that manifest and takes the tarball away again.
+ * 4. The manifest gets its name, in one step: now the version is published.
  */
 export function createTarballStore(driver: StreamingDriver, ownerId: string): TarballStore {
   const temporaryKey = (finalKey: string) => `${temporaryPrefix(ownerId)}${createId()}-${finalKey}`
+  /** Temporary keys that this process writes to right now: no litter. */
+  const live = new Set<string>()
 
   async function list(): Promise<TarballEntry[]> {
-    const entries = (await driver.listEntries()).flatMap(({ key, size }) => {
-      const parsed = parseTarballFileName(key)
-      return parsed ? [{ ...parsed, fileName: key, size }] : []
+    const found = await driver.listEntries()
+    const waiting = new Set(found.map(({ key }) => tarballWaitingFor(key)))
+    const entries = found.flatMap(({ key, size }) => {
+      const parsed = parseExactly(key)
+      return parsed && !waiting.has(key) ? [{ ...parsed, fileName: key, size }] : []
     })
-    return entries.sort((left, right) => left.environment.localeCompare(right.environment) || right.version - left.version)
+    return entries.sort(byEnvironmentThenNewest)
   }
 
   async function find(environment: string, version: number): Promise<TarballEntry | undefined> {
+    assertEnvironmentName(environment)
     const fileName = tarballFileName(environment, version)
     const found = await driver.stat(fileName)
-    return found && { environment, version, fileName, size: found.size }
+    if (!found || (!(await driver.stat(manifestFileName(environment, version))) && (await isWaiting(fileName)))) return undefined
+    return { environment, version, fileName, size: found.size }
+  }
+
+  async function isWaiting(fileName: string): Promise<boolean> {
+    return (await driver.listEntries()).some(({ key }) => tarballWaitingFor(key) === fileName)
   }
 
   return {
     list,
     find,
     async listVersions(environment) {
+      assertEnvironmentName(environment)
       return (await list()).filter((entry) => entry.environment === environment)
     },
 
@@ -52,19 +64,29 @@ export function createTarballStore(driver: StreamingDriver, ownerId: string): Ta
     read: (environment, version, range) => driver.openRange(tarballFileName(environment, version), range),
 
     async createWriter(environment, version) {
+      assertEnvironmentName(environment)
       const tarballKey = tarballFileName(environment, version)
-      const file = await driver.createFile(temporaryKey(tarballKey))
-      return createWriter({ driver, file, tarballKey, manifestKey: manifestFileName(environment, version), temporaryKey })
+      if (await driver.stat(tarballKey)) throw new HakuError('environment.busy', `${tarballKey} exists already. Does another Host write to the same shared directory?`)
+      const manifestKey = manifestFileName(environment, version)
+      const keys = { tarball: temporaryKey(tarballKey), manifest: temporaryKey(manifestKey) }
+      live.add(keys.tarball).add(keys.manifest)
+      const forget = () => live.delete(keys.tarball) && live.delete(keys.manifest)
+      const file = await driver.createFile(keys.tarball).catch((error: unknown) => {
+        forget()
+        throw error
+      })
+      return createWriter({ driver, file, environment, version, temporaryManifestKey: keys.manifest, forget })
     },
 
     async remove(environment, version) {
+      assertEnvironmentName(environment)
       await driver.removeItem?.(manifestFileName(environment, version), {})
       await driver.removeItem?.(tarballFileName(environment, version), {})
     },
 
     async sweep() {
-      const litter = (await driver.listEntries()).map(({ key }) => key).filter((key) => key.startsWith(temporaryPrefix(ownerId)))
-      const unfinished = (await Promise.all(litter.map((key) => unfinishedTarball(driver, key, ownerId)))).filter((key) => key !== undefined)
+      const litter = (await driver.listEntries()).map(({ key }) => key).filter((key) => key.startsWith(temporaryPrefix(ownerId)) && !live.has(key))
+      const unfinished = (await Promise.all(litter.map((key) => unfinishedTarball(driver, key)))).filter((key) => key !== undefined)
       // Tarballs first: without the temporary manifest nobody would know them any more.
       for (const key of [...unfinished, ...litter]) await driver.removeItem?.(key, {})
       return [...unfinished, ...litter]
@@ -79,12 +101,42 @@ export function createTarballStore(driver: StreamingDriver, ownerId: string): Ta
 interface WriterContext {
   driver: StreamingDriver
   file: StreamedFile
-  tarballKey: string
-  manifestKey: string
-  temporaryKey(finalKey: string): string
+  environment: string
+  version: number
+  temporaryManifestKey: string
+  /** The temporary keys are no longer ours to write. */
+  forget(): void
 }
 
-function createWriter({ driver, file, tarballKey, manifestKey, temporaryKey }: WriterContext): TarballWriter {
+function createWriter({ driver, file, environment, version, temporaryManifestKey, forget }: WriterContext): TarballWriter {
+  const tarballKey = tarballFileName(environment, version)
+  const manifestKey = manifestFileName(environment, version)
+
+  async function publish(manifest: VersionManifest): Promise<void> {
+    assertDescribes(manifest, { environment, version, fileName: tarballKey, size: file.position })
+    const note = await driver.createFile(temporaryManifestKey)
+    try {
+      await note.write(Buffer.from(`${JSON.stringify(manifest, undefined, 2)}\n`))
+      await note.finish()
+      await file.commit(tarballKey)
+      await commitManifest(note)
+    } catch (error) {
+      // The first error is the one to tell; what stays is litter for the next sweep.
+      await note.abort().catch(() => undefined)
+      throw error
+    }
+  }
+  async function commitManifest(note: StreamedFile): Promise<void> {
+    try {
+      // One whose tarball somebody removed by hand belongs to nothing.
+      if (await driver.stat(manifestKey)) await driver.removeItem?.(manifestKey, {})
+      await note.commit(manifestKey)
+    } catch (error) {
+      await driver.removeItem?.(tarballKey, {})
+      throw error
+    }
+  }
+
   return {
     get position() {
       return file.position
@@ -93,28 +145,43 @@ function createWriter({ driver, file, tarballKey, manifestKey, temporaryKey }: W
     patch: (position, chunk) => file.patch(position, chunk),
     finish: () => file.finish(),
     readBack: () => file.readBack(),
-    abort: () => file.abort(),
     async publish(manifest) {
-      const note = await driver.createFile(temporaryKey(manifestKey))
-      try {
-        await note.write(Buffer.from(`${JSON.stringify(manifest, undefined, 2)}\n`))
-        await note.finish()
-        await file.commit(tarballKey)
-        await note.commit(manifestKey).catch(async (error: unknown) => {
-          await driver.removeItem?.(tarballKey, {})
-          throw error
-        })
-      } catch (error) {
-        await note.abort()
-        throw error
-      }
+      await publish(manifest)
+      forget()
+    },
+    async abort() {
+      await file.abort()
+      forget()
     },
   }
 }
 
+function byEnvironmentThenNewest(left: TarballEntry, right: TarballEntry): number {
+  if (left.environment !== right.environment) return left.environment < right.environment ? -1 : 1
+  return right.version - left.version
+}
+
+/** `env-007.tar` parses, but version 7 is `env-7.tar`: only a name that we would give ourselves is one of ours. */
+function parseExactly(fileName: string): { environment: string; version: number } | undefined {
+  const parsed = parseTarballFileName(fileName)
+  return parsed && tarballFileName(parsed.environment, parsed.version) === fileName ? parsed : undefined
+}
+
+/** A mistake of ours, found before anything is visible. */
+function assertDescribes(manifest: VersionManifest, entry: TarballEntry): void {
+  const { environment, version, size } = versionManifestSchema.parse(manifest)
+  if (environment === entry.environment && version === entry.version && size === entry.size) return
+  throw new HakuError('internal.error', `A manifest for ${tarballFileName(environment, version)} of ${size} bytes was given to ${entry.fileName} of ${entry.size} bytes`)
+}
+
+/** A manifest has some hundred bytes for each layer. */
+const MANIFEST_LIMIT = 1024 * 1024
+
 async function readText(driver: StreamingDriver, key: string): Promise<string | undefined> {
   try {
-    return await text(await driver.openRange(key))
+    // A longer one is cut, and then no valid JSON.
+    const found = await driver.stat(key)
+    return found && (await text(await driver.openRange(key, { start: 0, end: Math.min(found.size, MANIFEST_LIMIT) })))
   } catch (error) {
     if (isHakuError(error, 'tarball.not_found')) return undefined
     throw error
@@ -136,16 +203,24 @@ function checkManifest(json: string, entry: TarballEntry): VersionManifest {
   if (manifest.size !== entry.size) {
     throw new HakuError('tarball.damaged', `${entry.fileName} has ${entry.size} bytes, and its manifest says ${manifest.size}. It was cut or changed; package the environment again.`)
   }
+  if (manifest.layers.some(({ offset, size }) => offset + size > entry.size)) throw damaged(`names layers behind the end of the tarball`)
   return manifest
 }
 
+const WAITING_RE = /^(?<owner>.+?)-[0-9a-z]{26}-(?<manifest>.+)\.json$/
+
+/** The file name of the tarball whose manifest waits under this temporary key, whoever wrote it. */
+function tarballWaitingFor(key: string): string | undefined {
+  if (!key.startsWith(TEMPORARY_PREFIX)) return undefined
+  const manifest = WAITING_RE.exec(key.slice(TEMPORARY_PREFIX.length))?.groups?.['manifest']
+  return manifest === undefined ? undefined : `${manifest}.tar`
+}
+
 /** The tarball that a crash left between its own name and that of its manifest. */
-async function unfinishedTarball(driver: StreamingDriver, temporary: string, ownerId: string): Promise<string | undefined> {
-  const finalKey = temporary.slice(temporaryPrefix(ownerId).length).replace(/^[0-9a-z]{26}-/, '')
-  const tarball = parseTarballFileName(finalKey.replace(/\.json$/, '.tar'))
-  if (!finalKey.endsWith('.json') || !tarball) return undefined
-  const tarballKey = tarballFileName(tarball.environment, tarball.version)
-  const isThere = (await driver.stat(tarballKey)) !== undefined
-  const isPublished = (await driver.stat(finalKey)) !== undefined
-  return isThere && !isPublished ? tarballKey : undefined
+async function unfinishedTarball(driver: StreamingDriver, temporary: string): Promise<string | undefined> {
+  const tarballKey = tarballWaitingFor(temporary)
+  const version = tarballKey === undefined ? undefined : parseExactly(tarballKey)
+  if (!tarballKey || !version || !(await driver.stat(tarballKey))) return undefined
+  const isPublished = (await driver.stat(manifestFileName(version.environment, version.version))) !== undefined
+  return isPublished ? undefined : tarballKey
 }

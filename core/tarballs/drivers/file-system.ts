@@ -1,216 +1,120 @@
-import { constants, createReadStream } from 'node:fs'
-import { access, type FileHandle, link, open, readdir, rename, stat, statfs, unlink } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { access, type FileHandle, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
+import { text, buffer } from 'node:stream/consumers'
 import fsDriver from 'unstorage/drivers/fs-lite'
-import { errorMessage, HakuError, systemErrorCode } from '../../errors.ts'
-import type { StreamedFile, StreamingDriver } from '../driver.ts'
+import { HakuError, systemErrorCode } from '../../errors.ts'
+import { quote } from '../../names.ts'
+import type { StreamingDriver } from '../driver.ts'
+import type { ByteRange } from '../store.ts'
+import { openFresh, streamFile } from './file-reader.ts'
+import { storageError } from './file-system-errors.ts'
+import { createStreamedFile, freeBytes, syncDirectory, unlinkIfThere } from './file-writer.ts'
 
-/** Written in pieces of at least this size: each write to NFS costs a round trip. */
-const WRITE_BYTES = 1024 * 1024
-const READ_BYTES = 1024 * 1024
-
-/** A directory on a local disk or NFS. It is never created here: a missing one is a missing mount. */
+/**
+ * A directory on a local disk or NFS. It is never created here: a missing one is a missing mount.
+ *
+ * unstorage's own methods that read or list are replaced: there a directory that can not be read is an empty one, an
+ * error may come back as a value, and `:` in a key means a folder.
+ */
 export function createFileSystemDriver({ directory }: { directory: string }): StreamingDriver {
-  const path = (key: string) => join(directory, key)
-  const attempt = <T>(work: () => Promise<T>) => work().catch((error: unknown) => Promise.reject(storageError(directory, error)))
-
-  async function syncDirectory(): Promise<void> {
-    const handle = await open(directory, 'r')
+  const path = (key: string) => join(directory, assertKey(key))
+  const attempt = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
-      await handle.sync()
-    } finally {
-      await handle.close()
+      return await work()
+    } catch (error) {
+      throw storageError(error, { directory })
     }
   }
 
+  const statKey = (key: string) =>
+    attempt(async () => {
+      await access(directory)
+      const size = await sizeOf(path(key))
+      return size === undefined ? undefined : { size }
+    })
+  const openRange = (key: string, range?: ByteRange) => attempt(() => openFile(directory, path(key), range))
+  const listEntries = () =>
+    attempt(async () => {
+      const names = (await readdir(directory, { withFileTypes: true })).filter((entry) => entry.isFile() && KEY_RE.test(entry.name)).map(({ name }) => name)
+      const entries = await Promise.all(names.map(async (key) => ({ key, size: await sizeOf(path(key)) })))
+      return entries.filter((entry): entry is { key: string; size: number } => entry.size !== undefined)
+    })
+
   return {
-    ...fsDriver({ base: directory }),
-    listEntries: () =>
-      attempt(async () => {
-        const names = (await readdir(directory, { withFileTypes: true })).filter((entry) => entry.isFile()).map(({ name }) => name)
-        const entries = await Promise.all(names.map(async (key) => ({ key, size: await sizeOf(path(key)) })))
-        return entries.filter((entry): entry is { key: string; size: number } => entry.size !== undefined)
-      }),
-    stat: (key) =>
-      attempt(async () => {
-        await access(directory)
-        const size = await sizeOf(path(key))
-        return size === undefined ? undefined : { size }
-      }),
-    openRange: (key, range) => attempt(() => openFile(directory, key, range)),
-    createFile: (key) =>
-      attempt(async () => {
-        const handle = await open(path(key), 'wx+', 0o644)
-        return createStreamedFile({ handle, directory, temporary: path(key), syncDirectory, target: path })
-      }),
+    ...fsDriver({ base: directory, noClear: true }),
+    listEntries,
+    stat: statKey,
+    openRange,
+    getKeys: async () => (await listEntries()).map(({ key }) => key),
+    hasItem: async (key) => (await statKey(key)) !== undefined,
+    getMeta: async (key) => (await statKey(key)) ?? null,
+    getItem: async (key) => ((await statKey(key)) ? text(await openRange(key)) : null),
+    getItemRaw: async (key) => ((await statKey(key)) ? buffer(await openRange(key)) : null),
+    createFile: (key) => attempt(() => createStreamedFile({ path: path(key), target: path })),
     removeItem: (key) =>
       attempt(async () => {
         await access(directory, constants.W_OK)
         await unlinkIfThere(path(key))
-        await syncDirectory()
+        await syncDirectory(directory)
       }),
     freeSpace: () =>
       attempt(async () => {
-        const { bavail, bsize } = await statfs(directory)
-        return bavail * bsize
+        await access(directory)
+        return freeBytes(directory)
       }),
   }
 }
 
 // --- internal ---
 
-interface FileContext {
-  handle: FileHandle
-  directory: string
-  temporary: string
-  target(key: string): string
-  syncDirectory(): Promise<void>
+/** A key is the name of a file, to the letter. */
+const KEY_RE = /^[A-Za-z0-9._+-]{1,255}$/
+
+function assertKey(key: string): string {
+  if (!KEY_RE.test(key) || key === '.' || key === '..') throw new HakuError('internal.error', `${quote(key)} can not be the name of a file on the shared storage`)
+  return key
 }
 
-function createStreamedFile({ handle, directory, temporary, target, syncDirectory }: FileContext): StreamedFile {
-  let pending: Uint8Array[] = []
-  let pendingBytes = 0
-  let written = 0
-  let flight: Promise<void> = Promise.resolve()
-  let isOpen = true
-  const attempt = <T>(work: () => Promise<T>) => work().catch((error: unknown) => Promise.reject(storageError(directory, error)))
-
-  /** One write is under way while the next piece is gathered. */
-  async function flush(): Promise<void> {
-    const buffers = pending
-    const position = written
-    written += pendingBytes
-    pending = []
-    pendingBytes = 0
-    await flight
-    flight = writeAll(handle, buffers, position)
-    // Who awaits the flight next hears of its failure; until then it must not count as unhandled.
-    flight.catch(() => undefined)
-  }
-
-  async function settle(): Promise<void> {
-    if (pendingBytes > 0) await flush()
-    await flight
-  }
-
-  async function close(): Promise<void> {
-    if (!isOpen) return
-    isOpen = false
-    // NFS reports a failed write at the close, so its result counts.
-    await handle.close()
-  }
-
-  return {
-    get position() {
-      return written + pendingBytes
-    },
-    write: (chunk) =>
-      attempt(async () => {
-        pending.push(chunk)
-        pendingBytes += chunk.length
-        if (pendingBytes >= WRITE_BYTES) await flush()
-      }),
-    patch: (position, chunk) =>
-      attempt(async () => {
-        await settle()
-        await writeAll(handle, [chunk], position)
-      }),
-    readBack: () => createReadStream(temporary, { highWaterMark: READ_BYTES }),
-    finish: () =>
-      attempt(async () => {
-        await settle()
-        await handle.sync()
-        const { size } = await handle.stat()
-        if (size !== written) throw new HakuError('storage.unavailable', `${temporary} has ${size} bytes after ${written} were written. Check the shared storage.`)
-        await close()
-      }),
-    commit: (key) =>
-      attempt(async () => {
-        await renameNew(temporary, target(key))
-        await syncDirectory()
-      }),
-    async abort() {
-      await flight.catch(() => undefined)
-      await close().catch(() => undefined)
-      await unlinkIfThere(temporary)
-    },
-  }
-}
-
-async function writeAll(handle: FileHandle, buffers: Uint8Array[], position: number): Promise<void> {
-  const total = buffers.reduce((sum, buffer) => sum + buffer.length, 0)
-  const { bytesWritten } = await handle.writev(buffers, position)
-  if (bytesWritten < total) {
-    // A full disk may take part of a write first and refuse the rest: the second try brings the reason.
-    await writeAll(handle, [Buffer.concat(buffers).subarray(bytesWritten)], position + bytesWritten)
-  }
-}
-
-/** Renames without replacing: a hard link refuses an existing name. Without hard links a look before has to do. */
-async function renameNew(from: string, to: string): Promise<void> {
-  try {
-    await link(from, to)
-    await unlink(from)
-  } catch (error) {
-    const code = systemErrorCode(error)
-    if (code === 'EEXIST') throw exists(to, error)
-    if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP' && code !== 'EMLINK') throw error
-    if ((await sizeOf(to)) !== undefined) throw exists(to, error)
-    await rename(from, to)
-  }
-}
-
-function exists(path: string, cause: unknown): HakuError {
-  return new HakuError('environment.busy', `${path} exists already. Does another Host write to the same shared directory?`, { cause })
-}
-
-async function openFile(directory: string, key: string, range: { start: number; end: number } | undefined): Promise<Readable> {
-  const handle = await openFresh(join(directory, key)).catch(async (error: unknown) => {
+async function openFile(directory: string, path: string, range: ByteRange | undefined): Promise<Readable> {
+  const handle = await openFresh(path).catch(async (error: unknown) => {
     if (systemErrorCode(error) !== 'ENOENT') throw error
     await access(directory)
-    throw new HakuError('tarball.not_found', `${key} is not in ${directory}. Was it removed? "hakuriver.docker list-tars" shows what there is.`, { cause: error })
+    throw new HakuError('tarball.not_found', `${path} is not there. Was it removed? "hakuriver.docker list-tars" shows what there is.`, { cause: error })
   })
-  return handle.createReadStream({ highWaterMark: READ_BYTES, ...(range && { start: range.start, end: range.end - 1 }) })
+  return streamFile({ path, handle, start: range?.start ?? 0, end: range?.end ?? (await sizeOfOpen(handle)) })
 }
 
-/** A stale NFS handle is gone with the next open. */
-async function openFresh(file: string, tries = 3): Promise<FileHandle> {
+async function sizeOfOpen(handle: FileHandle): Promise<number> {
   try {
-    return await open(file, 'r')
+    return (await handle.stat()).size
   } catch (error) {
-    if (systemErrorCode(error) === 'ESTALE' && tries > 1) return openFresh(file, tries - 1)
+    await handle.close()
     throw error
   }
 }
 
-async function sizeOf(file: string): Promise<number | undefined> {
+async function sizeOf(path: string): Promise<number | undefined> {
   try {
-    return (await stat(file)).size
+    const found = await stat(path)
+    return found.isFile() ? found.size : undefined
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT') return undefined
+    if (code === 'ESTALE') return sizeAfresh(path)
+    throw error
+  }
+}
+
+async function sizeAfresh(path: string): Promise<number | undefined> {
+  try {
+    const handle = await openFresh(path)
+    const size = await sizeOfOpen(handle)
+    await handle.close()
+    return size
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return undefined
     throw error
   }
-}
-
-async function unlinkIfThere(file: string): Promise<void> {
-  try {
-    await unlink(file)
-  } catch (error) {
-    if (systemErrorCode(error) !== 'ENOENT') throw error
-  }
-}
-
-/** What a file system says, in the words of the storage. */
-function storageError(directory: string, error: unknown): unknown {
-  const code = systemErrorCode(error)
-  if (error instanceof HakuError || code === undefined) return error
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new HakuError('storage.full', `The shared storage at ${directory} is full (${code}). Free some space; nothing of what was there has changed.`, { cause: error })
-  }
-  if (code === 'ENOENT' || code === 'ENOTDIR') {
-    return new HakuError('storage.unavailable', `The directory ${directory} does not exist. Is the shared directory mounted? See paths.shared_dir.`, { cause: error })
-  }
-  const cure = code === 'EROFS' ? 'It is mounted read-only.' : code === 'EACCES' || code === 'EPERM' ? 'Check its owner and mode.' : 'Check the shared storage.'
-  return new HakuError('storage.unavailable', `The shared storage at ${directory} can not be used: ${errorMessage(error)}. ${cure}`, { cause: error })
 }
