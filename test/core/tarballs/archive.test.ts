@@ -104,6 +104,29 @@ describe.skipIf(engineMissing)('our archive of an image', () => {
     expect(second.configDigest).not.toBe(first.configDigest)
   })
 
+  it('needs nothing written twice when it is told the layers of the image', async () => {
+    // Three layers, so that one is neither the lowest nor the topmost.
+    await run(image, 'echo more > /more')
+    image = await engine.commitContainer(containers.at(-1) ?? '', { repository: name, tag: 'source', author: '', comment: '' })
+    const expectedLayers = (await engine.inspectImage(image))?.layers ?? []
+    expect(expectedLayers).toHaveLength(3)
+    const writer = await store.createWriter(name, 7)
+    const once: TarballWriter = {
+      ...writer,
+      get position() {
+        return writer.position
+      },
+      patch: () => Promise.reject(new Error('patched')),
+      readBack: () => {
+        throw new Error('read back')
+      },
+    }
+    const identity = { environment: name, version: 7, repoTag: imageTag(name), baseConfig: {}, author: 'me', created: new Date(0).toISOString() }
+    const archive = await writeArchive({ source: await engine.saveImage(image), writer: once, image: identity, expectedLayers })
+    expect(archive.layers.map(({ diffId }) => diffId)).toEqual(expectedLayers)
+    await writer.abort()
+  })
+
   it('shows nothing before it is published, and leaves nothing when it is given up', async () => {
     const writer = await store.createWriter(name, 7)
     await assemble(writer, 7)
