@@ -59,6 +59,8 @@ export async function provideEngine({ log = console.error, logFile, environment 
   if (found.socketPath) return { socketPath: found.socketPath, stop: undefined }
   const reason = whyNotInstallable()
   if (reason) throw new EngineSetupError(`${found.missing} Here ${reason}.`)
+  const lack = whatKernelLacks()
+  if (lack) throw new EngineSetupError(`${found.missing} ${lack}`)
   log(found.missing)
   if (!findProgram('dockerd')) await installEngine({ log })
   // Some systems start the service while they install it.
@@ -86,12 +88,17 @@ export function mtuArguments() {
 export function whatIsMissing() {
   if (!findProgram('dockerd')) return 'There is no dockerd on this machine.'
   if (!findProgram('iptables')) return 'There is no iptables on this machine, and dockerd needs it: install the package iptables.'
-  const kinds = readIfThere('/proc/self/mounts').split('\n').map((line) => line.split(' ')[2])
-  if (!kinds.some((kind) => kind === 'cgroup' || kind === 'cgroup2')) return 'No control groups are mounted on this machine, and dockerd needs them: mount a cgroup2 file system at /sys/fs/cgroup.'
-  return undefined
+  return whatKernelLacks()
 }
 
 // --- internal ---
+
+/** What no package brings. */
+function whatKernelLacks() {
+  const kinds = readIfThere('/proc/self/mounts').split('\n').map((line) => line.split(' ')[2])
+  if (kinds.some((kind) => kind === 'cgroup' || kind === 'cgroup2')) return undefined
+  return 'No control groups are mounted on this machine, and dockerd needs them: mount a cgroup2 file system at /sys/fs/cgroup.'
+}
 
 function isDebianLike() {
   return /^(?:ID|ID_LIKE)=.*\b(?:debian|ubuntu)\b/m.test(readIfThere('/etc/os-release')) && findProgram('apt-get') !== undefined
