@@ -1,4 +1,4 @@
-import WebSocket, { type RawData } from 'ws'
+import { type RawData, WebSocket } from 'ws'
 import { createDockerEngine } from '#core/engine/docker.ts'
 import { channels, encodeFrame, type HostControl, TERMINAL_PROTOCOL } from '#core/terminal/protocol.ts'
 
@@ -13,7 +13,7 @@ export interface ShellBenchOptions {
   container: string
   /** @default 300 */
   roundTrips?: number
-  /** Bytes to stream in all, on each way. @default 200 MiB */
+  /** Bytes to stream in all, on each way. @default 360 MiB */
   throughputBytes?: number
 }
 
@@ -31,7 +31,8 @@ export async function measureShell(options: ShellBenchOptions): Promise<ShellFig
 
 // --- internal ---
 
-const ROUNDS = 5
+/** Many short rounds in turns: what else the machine does then weighs on both sides alike. */
+const ROUNDS = 9
 
 /** A way to a shell. */
 interface Line {
@@ -80,7 +81,7 @@ function waitFor(line: Line, text: string, input: string): Promise<void> {
 }
 
 async function measureThroughput(options: ShellBenchOptions): Promise<{ raw: number; host: number }> {
-  const bytes = Math.ceil((options.throughputBytes ?? 200 * 1024 * 1024) / ROUNDS)
+  const bytes = Math.ceil((options.throughputBytes ?? 360 * 1024 * 1024) / ROUNDS)
   const speeds = { raw: [] as number[], host: [] as number[] }
   for (let round = 0; round < ROUNDS; round += 1) {
     speeds.raw.push(await stream(await openRaw(options, false), bytes))

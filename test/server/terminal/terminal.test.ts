@@ -30,7 +30,7 @@ describe.skipIf(engineMissing !== undefined)('terminal', () => {
   afterEach(async () => {
     for (const { socket } of clients.splice(0)) socket.terminate()
     await untilGone()
-    for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp()
+    for (const cleanUp of cleanUps.splice(0).toReversed()) await cleanUp()
   })
   afterAll(async () => {
     await host?.close()
@@ -82,6 +82,7 @@ describe.skipIf(engineMissing !== undefined)('terminal', () => {
       client.control({ type: 'resize', columns: Number.NaN, rows: 5 })
       client.type('stty size\n')
       await client.untilOutput('30 90')
+      expect(client.socket.readyState).toBe(client.socket.OPEN)
     })
 
     it('shows nothing before the shell itself', async () => {
@@ -121,6 +122,18 @@ describe.skipIf(engineMissing !== undefined)('terminal', () => {
       client.type('exit 7\n')
       await client.closed
       expect(client.controls.at(-1)).toEqual({ type: 'exit', exitCode: 7 })
+    })
+
+    it('interrupts the foreground program while the client reads nothing', async () => {
+      let bytes = 0
+      const client = open({ tty: 'true' }, container.name, (output) => (bytes += output.length))
+      // By its path, because busybox runs its own `yes` inside the shell.
+      client.type('/bin/yes\n')
+      await client.until(() => bytes > 100_000)
+      client.socket.pause()
+      await expect.poll(() => processesIn(engine, container.id)).toContain('/bin/yes')
+      client.type('\u0003')
+      await expect.poll(() => processesIn(engine, container.id), { timeout: 10_000 }).not.toContain('/bin/yes')
     })
 
     it('reports a shell that a signal killed', async () => {
@@ -287,11 +300,26 @@ describe.skipIf(engineMissing !== undefined)('terminal', () => {
       await untilGone()
     })
 
+    it('is not supposed of a client that reads nothing for a while but pings', async () => {
+      const impatient = await startTerminalHost(engine, { pingIntervalMs: 100 })
+      cleanUps.push(() => impatient.close())
+      const client = openTerminal(impatient.url, container.name, { tty: 'true' })
+      await client.untilOutput('# ')
+      client.socket.pause()
+      // Three times what a silent client would get.
+      for (let count = 0; count < 20; count += 1) await new Promise<void>((resolve) => client.socket.ping(undefined, undefined, () => setTimeout(resolve, 50)))
+      client.socket.resume()
+      client.type('exit 5\n')
+      await client.closed
+      expect(client.controls.at(-1)).toEqual({ type: 'exit', exitCode: 5 })
+    })
+
     it('during the opening leaves nothing', async () => {
       const client = open({ tty: 'true' })
       await new Promise((resolve) => client.socket.once('open', resolve))
       client.socket.terminate()
       await untilGone()
+      expect(client.stdout().length).toBe(0)
     })
   })
 

@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events'
-import WebSocket, { type RawData } from 'ws'
+import { type RawData, WebSocket } from 'ws'
 import { channels, type ClientControl, encodeFrame, type HostControl, MAX_FRAME_BYTES, TERMINAL_PROTOCOL } from '#core/terminal/protocol.ts'
 import { TOKEN } from './terminal-host.ts'
 
@@ -47,6 +47,15 @@ export function openTerminal(url: string, name: string, query: Record<string, st
       await once(news, 'news')
     }
   }
+  const sendInput = async (bytes: Buffer): Promise<void> => {
+    await opened
+    for (let offset = 0; offset < bytes.length; offset += MAX_FRAME_BYTES - 1) socket.send(encodeFrame(channels.stdin, bytes.subarray(offset, offset + MAX_FRAME_BYTES - 1)))
+  }
+  const sendControl = async (message: ClientControl): Promise<void> => {
+    await opened
+    socket.send(JSON.stringify(message))
+  }
+
   return {
     socket,
     controls,
@@ -56,13 +65,10 @@ export function openTerminal(url: string, name: string, query: Record<string, st
     stderr: () => take(channels.stderr),
     untilOutput: (text) => until(() => (typeof text === 'string' ? take(channels.stdout).includes(text) : text.test(take(channels.stdout).toString()))),
     type(input) {
-      const bytes = Buffer.from(input)
-      void opened.then(() => {
-        for (let offset = 0; offset < bytes.length; offset += MAX_FRAME_BYTES - 1) socket.send(encodeFrame(channels.stdin, bytes.subarray(offset, offset + MAX_FRAME_BYTES - 1)))
-      })
+      void sendInput(Buffer.from(input))
     },
     control(message) {
-      void opened.then(() => socket.send(JSON.stringify(message)))
+      void sendControl(message)
     },
   }
 }
