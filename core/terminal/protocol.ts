@@ -5,6 +5,8 @@
  *   Client → Host: `STDIN`. Host → client: `STDOUT`, `STDERR` (a terminal has only `STDOUT`).
  * - A text frame is one JSON object: see {@link ClientControl} and {@link HostControl}.
  * - Client → Host frames are at most {@link MAX_FRAME_BYTES} long; longer input is sent in several.
+ * - The Host pings. Any frame of the client shows that it lives, a ping of its own too: a client that stops reading for long
+ *   (its output is held back) cannot answer pings, so it MUST ping itself, at least every 15 s.
  *
  * With the query `tty=true&columns=&rows=` the shell has a terminal; with `tty=false` it has pipes.
  */
