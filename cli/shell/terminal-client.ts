@@ -20,6 +20,8 @@ export interface TerminalClientOptions {
 
 /** Input that may wait in memory for a slow link before reading more is put off. */
 const MAX_BUFFERED_BYTES = 1024 * 1024
+/** While a full pipe holds our reading back we do not hear the Host's pings, and it takes whoever is silent for dead. */
+const LIFE_MS = 15_000
 
 /**
  * Joins this terminal (or these pipes) and a shell in the container until the shell ends. Bytes pass untouched both ways; who
@@ -34,6 +36,7 @@ export async function runTerminal(options: TerminalClientOptions): Promise<numbe
   // From the first byte on: the Host may send before we hear that the link is open.
   receive(socket, options)
   const ended = waitForExit(socket)
+  const life = setInterval(() => sendLife(socket), LIFE_MS)
   try {
     await Promise.race([opened(socket, options.url), ended])
     terminal.setRaw()
@@ -41,6 +44,7 @@ export async function runTerminal(options: TerminalClientOptions): Promise<numbe
     sendInput(socket, options.stdin)
     return await ended
   } finally {
+    clearInterval(life)
     terminal.restore()
     options.stdin.pause()
     socket.close()
@@ -55,6 +59,10 @@ function createSocket({ url, token, name, terminal }: TerminalClientOptions): We
   const { columns, rows } = terminal.size()
   for (const [key, value] of Object.entries({ tty: terminal.isTerminal, columns, rows })) address.searchParams.set(key, String(value))
   return new WebSocket(address, [TERMINAL_PROTOCOL], { perMessageDeflate: false, handshakeTimeout: 30_000, headers: token ? { authorization: `Bearer ${token}` } : {} })
+}
+
+function sendLife(socket: WebSocket): void {
+  if (socket.readyState === WebSocket.OPEN) socket.ping()
 }
 
 function opened(socket: WebSocket, url: string): Promise<void> {

@@ -60,8 +60,8 @@ describe.skipIf(missing)('the example workflow of the guide', () => {
     await terminal.shows('30 100')
     terminal.resize(120, 40)
     // The change of size goes its own way: the shell waits for it.
-    terminal.type('until stty size | grep -q "40 1"20; do sleep 0.1; done; echo resized\r')
-    await terminal.shows('\nresized')
+    terminal.type('until stty size | grep -q "40 1"20; do sleep 0.1; done; echo "re"sized\r')
+    await terminal.shows('resized')
     terminal.type('exit 4\r')
     expect(await terminal.exited).toBe(4)
   }, 240_000)

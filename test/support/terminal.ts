@@ -3,6 +3,9 @@ import { fileURLToPath } from 'node:url'
 
 const BIN = fileURLToPath(new URL('../../dist/bin/', import.meta.url))
 
+/** Longer than any step takes: what is not shown by then never will be. */
+const PATIENCE_MS = 90_000
+
 /** A command in a pseudo-terminal, driven as by a person. */
 export interface TestTerminal {
   /** All that was shown so far. */
@@ -39,6 +42,7 @@ export function openTerminal(command: string, args: string[], env: NodeJS.Proces
     resize: (columns, rows) => pty.resize(columns, rows),
     exited,
     async shows(text) {
+      const deadline = Date.now() + PATIENCE_MS
       for (;;) {
         const rest = screen.slice(seen)
         const index = typeof text === 'string' ? rest.indexOf(text) : rest.search(text)
@@ -47,7 +51,11 @@ export function openTerminal(command: string, args: string[], env: NodeJS.Proces
           return
         }
         if (ended !== undefined) throw new Error(`ended with ${ended} without showing ${text}:\n${screen}`)
-        await new Promise<void>((resolve) => (wake = resolve))
+        if (Date.now() > deadline) throw new Error(`did not show ${text} within ${PATIENCE_MS / 1000} s:\n${screen}`)
+        await new Promise<void>((resolve) => {
+          wake = resolve
+          setTimeout(resolve, 1000)
+        })
       }
     },
   }
