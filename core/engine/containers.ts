@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { HakuError, isHakuError } from '../errors.ts'
-import { quote } from '../names.ts'
+import { printable, quote } from '../names.ts'
+import { readAnswer } from './answers.ts'
 import type { ContainerDetails, ContainerSpec, ContainerStatus, ContainerSummary, Engine } from './engine.ts'
 import { segment, type Transport } from './transport.ts'
 
@@ -9,7 +10,7 @@ type ContainerCalls = Pick<Engine, 'createContainer' | 'inspectContainer' | 'lis
 const status = z.enum(['created', 'running', 'paused', 'restarting', 'removing', 'exited', 'dead'])
 const labelMap = z.record(z.string(), z.string()).nullish()
 const idAnswer = z.object({ Id: z.string() })
-const waitAnswer = z.object({ StatusCode: z.number() })
+const waitAnswer = z.object({ StatusCode: z.number(), Error: z.object({ Message: z.string().optional() }).nullish() })
 const listAnswer = z.array(z.object({ Id: z.string(), Names: z.array(z.string()), Image: z.string(), State: status, Created: z.number(), Labels: labelMap }))
 const inspectAnswer = z.object({
   Id: z.string(),
@@ -24,15 +25,16 @@ export function containerCalls(transport: Transport): ContainerCalls {
   const post = (id: string, verb: string, what: string, query?: Record<string, string | number | boolean>) =>
     transport.call({ method: 'POST', path: `/containers/${segment(id)}/${verb}`, what: `${what} the container ${quote(id)}`, ...(query && { query }) })
 
-  return {
+  const calls: ContainerCalls = {
     async createContainer(spec) {
-      const answer = await transport.call({ method: 'POST', path: '/containers/create', what: `create the container ${quote(spec.name)}`, query: { name: spec.name }, body: toCreateBody(spec) })
-      return idAnswer.parse(answer).Id
+      const what = `create the container ${quote(spec.name)}`
+      return readAnswer(idAnswer, await transport.call({ method: 'POST', path: '/containers/create', what, query: { name: spec.name }, body: toCreateBody(spec) }), what).Id
     },
 
     async inspectContainer(idOrName) {
+      const what = `inspect the container ${quote(idOrName)}`
       try {
-        return toDetails(await transport.call({ method: 'GET', path: `/containers/${segment(idOrName)}/json`, what: `inspect the container ${quote(idOrName)}` }))
+        return toDetails(readAnswer(inspectAnswer, await transport.call({ method: 'GET', path: `/containers/${segment(idOrName)}/json`, what }), what))
       } catch (error) {
         if (isHakuError(error, 'container.not_found')) return undefined
         throw error
@@ -41,13 +43,18 @@ export function containerCalls(transport: Transport): ContainerCalls {
 
     async listContainers(wanted) {
       const filters = { label: Object.entries(wanted).map(([key, value]) => (value === undefined ? key : `${key}=${value}`)) }
-      const answer = await transport.call({ method: 'GET', path: '/containers/json', what: 'list the containers', query: { all: true, filters: JSON.stringify(filters) } })
-      return listAnswer.parse(answer).map(toSummary)
+      const what = 'list the containers'
+      const answer = await transport.call({ method: 'GET', path: '/containers/json', what, query: { all: true, filters: JSON.stringify(filters) } })
+      return Promise.all(readAnswer(listAnswer, answer, what).map(async (item) => {
+        const summary = toSummary(item)
+        // Once the tag names another image the list has the bare id: only the container itself still knows the reference.
+        return IMAGE_ID_RE.test(item.Image) ? { ...summary, image: (await calls.inspectContainer(item.Id))?.image ?? item.Image } : summary
+      }))
     },
 
     // 304, "is so already", is a good answer to both.
     startContainer: async (id) => void (await post(id, 'start', 'start')),
-    stopContainer: async (id, graceSeconds) => void (await post(id, 'stop', 'stop', { t: graceSeconds })),
+    stopContainer: async (id, graceSeconds) => void (await post(id, 'stop', 'stop', { t: Math.ceil(graceSeconds) })),
     pauseContainer: async (id) => void (await post(id, 'pause', 'pause')),
     unpauseContainer: async (id) => void (await post(id, 'unpause', 'resume')),
 
@@ -56,15 +63,17 @@ export function containerCalls(transport: Transport): ContainerCalls {
         await transport.call({ method: 'DELETE', path: `/containers/${segment(id)}`, what: `remove the container ${quote(id)}`, query: { force: true, v: true } })
       } catch (error) {
         if (isHakuError(error, 'container.not_found')) return
-        if (!isHakuError(error, 'engine.conflict')) throw error
-        // Somebody else removes it at this moment: it is gone once that is over.
+        // Somebody else removes it at this moment: it is gone once that is over. Any other conflict would never be over.
+        if (!isHakuError(error, 'engine.conflict') || !error.message.includes('already in progress')) throw error
         await waitRemoved(transport, id)
       }
     },
 
     async waitContainer(id, { signal } = {}) {
-      const answer = await transport.call({ method: 'POST', path: `/containers/${segment(id)}/wait`, what: `wait for the container ${quote(id)}`, query: { condition: 'not-running' }, signal })
-      return waitAnswer.parse(answer).StatusCode
+      const what = `wait for the container ${quote(id)}`
+      const answer = readAnswer(waitAnswer, await transport.call({ method: 'POST', path: `/containers/${segment(id)}/wait`, what, query: { condition: 'not-running' }, signal }), what)
+      if (answer.Error?.Message) throw new HakuError('engine.failed', `Could not ${what}. The Docker Engine says: ${printable(answer.Error.Message)}`)
+      return answer.StatusCode
     },
 
     attachOutput: (id) =>
@@ -74,13 +83,17 @@ export function containerCalls(transport: Transport): ContainerCalls {
       transport.open({ method: 'GET', path: `/containers/${segment(id)}/logs`, what: `read the output of the container ${quote(id)}`, query: { stdout: true, stderr: true, follow } }),
 
     async commitContainer(id, { repository, tag, author, comment }) {
-      const answer = await transport.call({ method: 'POST', path: '/commit', what: `commit the container ${quote(id)}`, query: { container: id, repo: repository, tag, author, comment, pause: false }, body: {} })
-      return idAnswer.parse(answer).Id
+      const what = `commit the container ${quote(id)}`
+      const query = { container: id, repo: repository, tag, author, comment, pause: false }
+      return readAnswer(idAnswer, await transport.call({ method: 'POST', path: '/commit', what, query, body: {} }), what).Id
     },
   }
+  return calls
 }
 
 // --- internal ---
+
+const IMAGE_ID_RE = /^(?:sha256:)?[0-9a-f]{12,64}$/
 
 const LOG_CONFIGS = {
   default: undefined,
@@ -124,11 +137,15 @@ function toTime(text: string): string | null {
 
 function toSummary(item: z.infer<typeof listAnswer>[number]): ContainerSummary {
   const state: ContainerStatus = item.State
-  return { id: item.Id, name: (item.Names[0] ?? '').replace(/^\//, ''), image: item.Image, status: state, created: new Date(item.Created * 1000).toISOString(), labels: item.Labels ?? {} }
+  return { id: item.Id, name: ownName(item.Names).replace(/^\//, ''), image: item.Image, status: state, created: new Date(item.Created * 1000).toISOString(), labels: item.Labels ?? {} }
 }
 
-function toDetails(answer: unknown): ContainerDetails {
-  const found = inspectAnswer.parse(answer)
+/** A linked container has further names, `/other/alias`, in any order. */
+function ownName(names: string[]): string {
+  return names.find((name) => name.lastIndexOf('/') === 0) ?? names[0] ?? ''
+}
+
+function toDetails(found: z.infer<typeof inspectAnswer>): ContainerDetails {
   return {
     id: found.Id,
     name: found.Name.replace(/^\//, ''),

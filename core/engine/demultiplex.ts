@@ -10,9 +10,14 @@ export interface OutputChunk {
 }
 
 export interface Demultiplexer {
-  /** The output in the next piece of the stream. Parts of a frame come out as they arrive. @throws `engine.failed` */
+  /**
+   * The output in the next piece of the stream. Parts of a frame come out as they arrive. What comes before something
+   * corrupt still comes out: then the next call throws.
+   *
+   * @throws `engine.failed`
+   */
   push(piece: Buffer): OutputChunk[]
-  /** Tells that the stream has ended. @throws `engine.unavailable` if it ended in the middle of a frame */
+  /** Tells that the stream has ended. @throws `engine.unavailable` if it ended in the middle of a frame; `engine.failed` */
   end(): void
 }
 
@@ -21,10 +26,11 @@ export interface Demultiplexer {
  * Copies nothing. For a consumer that works with events; others use {@link demultiplex}.
  */
 export function createDemultiplexer(): Demultiplexer {
-  const state: _State = { header: Buffer.alloc(HEADER_BYTES), headerLength: 0, channel: 1, remaining: 0, systemError: '' }
+  const state: _State = { header: Buffer.alloc(HEADER_BYTES), headerLength: 0, channel: 1, remaining: 0, systemError: '', failure: undefined }
   return {
     push: (piece) => _push(state, piece),
     end() {
+      if (state.failure) throw state.failure
       if (state.headerLength > 0 || state.remaining > 0) throw new HakuError('engine.unavailable', 'The output ended in the middle of a frame. Was the Docker daemon stopped?')
     },
   }
@@ -56,12 +62,13 @@ interface _State {
   /** Bytes of the present frame that are still to come. */
   remaining: number
   systemError: string
+  failure: HakuError | undefined
 }
 
 function _push(state: _State, piece: Buffer): OutputChunk[] {
   const chunks: OutputChunk[] = []
   let offset = 0
-  while (offset < piece.length) {
+  while (offset < piece.length && !state.failure) {
     if (state.remaining === 0) {
       offset += _takeHeader(state, piece, offset)
     } else {
@@ -71,6 +78,7 @@ function _push(state: _State, piece: Buffer): OutputChunk[] {
       _takeBytes(state, bytes, chunks)
     }
   }
+  if (state.failure && chunks.length === 0) throw state.failure
   return chunks
 }
 
@@ -85,7 +93,8 @@ function _openFrame(state: _State): void {
   const { header } = state
   const channel = header.readUInt8(0)
   if (channel > SYSTEM_ERROR || header.readUIntBE(1, 3) !== 0) {
-    throw new HakuError('engine.failed', `The Docker Engine sent a corrupt frame (header ${header.toString('hex')}). Has the process a terminal?`)
+    state.failure = new HakuError('engine.failed', `The Docker Engine sent a corrupt frame (header ${header.toString('hex')}). Has the process a terminal?`)
+    return
   }
   state.channel = channel
   state.remaining = header.readUInt32BE(4)
@@ -99,5 +108,5 @@ function _takeBytes(state: _State, bytes: Buffer, chunks: OutputChunk[]): void {
     return
   }
   state.systemError += bytes.toString()
-  if (state.remaining === 0) throw new HakuError('engine.failed', `The Docker Engine stopped sending the output: ${printable(state.systemError.trim())}`)
+  if (state.remaining === 0) state.failure = new HakuError('engine.failed', `The Docker Engine stopped sending the output: ${printable(state.systemError.trim())}`)
 }

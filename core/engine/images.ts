@@ -2,13 +2,14 @@ import type { Readable } from 'node:stream'
 import { z } from 'zod'
 import { type ErrorCode, HakuError, isHakuError } from '../errors.ts'
 import { printable, quote } from '../names.ts'
+import { readAnswer } from './answers.ts'
 import type { Engine, ImageDetails, TransferProgress } from './engine.ts'
 import { refusalCode } from './errors.ts'
 import { segment, type Transport } from './transport.ts'
 
 type ImageCalls = Pick<Engine, 'inspectImage' | 'pullImage' | 'tagImage' | 'removeImage' | 'saveImage' | 'loadImage'>
 
-const imageConfig = z.record(z.string(), z.unknown())
+const imageConfig = z.looseObject({ Labels: z.record(z.string(), z.string()).nullish() })
 const inspectAnswer = z.object({
   Id: z.string(),
   RepoTags: z.array(z.string()).nullish(),
@@ -23,15 +24,16 @@ const progressLine = z.object({
   id: z.string().optional(),
   stream: z.string().optional(),
   error: z.string().optional(),
-  progressDetail: z.object({ current: z.number().optional(), total: z.number().optional() }).optional(),
+  progressDetail: z.object({ current: z.number().optional(), total: z.number().optional() }).nullish(),
 })
 type ProgressLine = z.infer<typeof progressLine>
 
 export function imageCalls(transport: Transport): ImageCalls {
   return {
     async inspectImage(reference) {
+      const what = `inspect the image ${quote(reference)}`
       try {
-        return toDetails(await transport.call({ method: 'GET', path: `/images/${segment(reference)}/json`, what: `inspect the image ${quote(reference)}` }))
+        return toDetails(readAnswer(inspectAnswer, await transport.call({ method: 'GET', path: `/images/${segment(reference)}/json`, what }), what))
       } catch (error) {
         if (isHakuError(error, 'image.not_found')) return undefined
         throw error
@@ -53,9 +55,10 @@ export function imageCalls(transport: Transport): ImageCalls {
       await transport.call({ method: 'POST', path: `/images/${segment(id)}/tag`, what: `tag the image ${quote(id)}`, query: { repo: repository, tag } })
     },
 
+    // Not pruned with it: its parents that have no tag may be the user's own.
     async removeImage(reference) {
       try {
-        await transport.call({ method: 'DELETE', path: `/images/${segment(reference)}`, what: `remove the image ${quote(reference)}` })
+        await transport.call({ method: 'DELETE', path: `/images/${segment(reference)}`, what: `remove the image ${quote(reference)}`, query: { noprune: true } })
       } catch (error) {
         if (!isHakuError(error, 'image.not_found')) throw error
       }
@@ -78,10 +81,9 @@ export function imageCalls(transport: Transport): ImageCalls {
 
 // --- internal ---
 
-function toDetails(answer: unknown): ImageDetails {
-  const image = inspectAnswer.parse(answer)
+function toDetails(image: z.infer<typeof inspectAnswer>): ImageDetails {
   const config = image.Config ?? {}
-  const labels = z.record(z.string(), z.string()).nullish().parse(config['Labels'])
+  const labels = config.Labels
   return { id: image.Id, tags: image.RepoTags ?? [], labels: labels ?? {}, config, size: image.Size, architecture: image.Architecture, os: image.Os, layers: image.RootFS.Layers ?? [] }
 }
 
@@ -98,15 +100,27 @@ async function* readLines(stream: Readable): AsyncGenerator<ProgressLine> {
   for await (const chunk of stream as AsyncIterable<string>) {
     const lines = (pending + chunk).split('\n')
     pending = lines.pop() ?? ''
-    for (const line of lines) if (line.trim()) yield progressLine.parse(JSON.parse(line))
+    for (const line of lines) if (line.trim()) yield parseLine(line)
   }
-  if (pending.trim()) yield progressLine.parse(JSON.parse(pending))
+  if (pending.trim()) yield parseLine(pending)
+}
+
+function parseLine(line: string): ProgressLine {
+  const what = 'follow the progress of the Docker Engine'
+  try {
+    return readAnswer(progressLine, JSON.parse(line), what)
+  } catch (error) {
+    throw error instanceof HakuError ? error : new HakuError('engine.failed', `Could not ${what}: it sent a line that is not JSON.`, { cause: error })
+  }
 }
 
 function sumProgress(layers: Map<string, { current: number; total: number }>, line: ProgressLine): TransferProgress {
   const { current, total } = line.progressDetail ?? {}
   // Of the two passes over a layer only the download counts: extracting repeats the same bytes.
   if (line.id !== undefined && line.status === 'Downloading' && current !== undefined) layers.set(line.id, { current, total: total ?? current })
+  const known = layers.get(line.id ?? '')
+  // The last step of a download has no line of its own.
+  if (known && line.status === 'Download complete') known.current = known.total
   const sums = [...layers.values()]
   return { message: line.status ?? '', bytes: sums.reduce((sum, layer) => sum + layer.current, 0), totalBytes: sums.reduce((sum, layer) => sum + layer.total, 0) }
 }

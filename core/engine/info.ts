@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { readAnswer } from './answers.ts'
 import type { EngineInfo } from './engine.ts'
 import type { Transport } from './transport.ts'
 
@@ -12,7 +13,8 @@ const infoAnswer = z.object({
 })
 
 export async function readInfo(transport: Transport): Promise<EngineInfo> {
-  const info = infoAnswer.parse(await transport.call({ method: 'GET', path: '/info', what: 'ask the Engine about itself' }))
+  const what = 'ask the Engine about itself'
+  const info = readAnswer(infoAnswer, await transport.call({ method: 'GET', path: '/info', what }), what)
   return {
     version: info.ServerVersion,
     storageDriver: info.Driver,

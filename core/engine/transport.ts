@@ -147,6 +147,10 @@ function _sendBody(outgoing: ClientRequest, request: EngineRequest): void {
 
 /** A source that ends too early must never look like the end of the body: then the Engine would take half for the whole. */
 function _upload(outgoing: ClientRequest, source: Readable): void {
+  // Before the pipeline, which would end the request without a reason: then the Engine would be blamed.
+  source.once('close', () => {
+    if (!source.readableEnded && !source.errored) outgoing.destroy(new Error('What was to be sent to the Docker Engine was closed before its end.'))
+  })
   pipeline(source, outgoing, (error) => {
     if (error) outgoing.destroy(error)
   })
