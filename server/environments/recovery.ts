@@ -1,5 +1,6 @@
 import type { Operation } from '#core/api/schemas.ts'
 import type { Engine } from '#core/engine/engine.ts'
+import { errorMessage } from '#core/errors.ts'
 import { isOurs } from './containers.ts'
 
 /** What packaging stores before it touches anything. */
@@ -15,10 +16,15 @@ export interface CreateUndo {
   name: string
 }
 
+/** A commit goes on in the Engine when the Host that asked for it is dead: its image may come after all was undone. */
+const LATE_IMAGE_CHECKS_MS = [5000, 30_000, 300_000]
+
 /** Undoes what an operation had begun when the Host was killed. */
 export async function undoOperation(engine: Engine, operation: { kind: Operation['kind']; stored: unknown }): Promise<void> {
-  if (operation.kind === 'create_version') await undoPackaging(engine, operation.stored as PackagingUndo)
-  else await undoCreate(engine, operation.stored as CreateUndo)
+  if (operation.kind === 'create_container') return undoCreate(engine, operation.stored as CreateUndo)
+  const undo = operation.stored as PackagingUndo
+  await undoPackaging(engine, undo)
+  for (const delay of LATE_IMAGE_CHECKS_MS) setTimeout(() => void removeLateImage(engine, undo.imageTag), delay).unref()
 }
 
 /** Gives the container back as it was found. */
@@ -28,6 +34,14 @@ export async function undoPackaging(engine: Engine, { containerId, wasRunning, i
 }
 
 // --- internal ---
+
+async function removeLateImage(engine: Engine, imageTag: string): Promise<void> {
+  try {
+    await engine.removeImage(imageTag)
+  } catch (error) {
+    console.error(`[hakuriver] [operation] the image ${imageTag} of an interrupted packaging could not be removed: ${errorMessage(error)}`)
+  }
+}
 
 async function undoCreate(engine: Engine, { name }: CreateUndo): Promise<void> {
   const container = await engine.inspectContainer(name)

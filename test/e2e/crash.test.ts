@@ -10,6 +10,7 @@ import { ensureBusybox } from '#test/support/images.ts'
 
 describe.skipIf(engineMissing)('a process that is killed', () => {
   const name = `crash-${createId().slice(-8)}`
+  const interrupted: string[] = []
   let cluster: Cluster
 
   beforeAll(async () => {
@@ -20,6 +21,8 @@ describe.skipIf(engineMissing)('a process that is killed', () => {
     await ok('hakuriver.docker', 'create-tar', name)
   }, 120_000)
   afterAll(async () => {
+    // The Engine may finish a commit long after the Host that asked for it was killed.
+    for (const id of interrupted) await expect.poll(() => testEngine().inspectImage(`hakuriver/${name}:packaging-${id}`), { timeout: 20_000 }).toBeUndefined()
     await cluster?.client.call('deleteContainer', { params: { name } })
     await cluster?.stop()
     await testEngine().removeImage(`hakuriver/${name}:base`)
@@ -45,6 +48,7 @@ describe.skipIf(engineMissing)('a process that is killed', () => {
   it.each([['commit', 0], ['save', 1]])('the Host in the middle of create-tar (%s): the version before stays, the container runs', async (phase, bytes) => {
     const before = tarballs()
     const { id } = await cluster.client.call('createVersion', { params: { name }, body: {} })
+    interrupted.push(id)
     await reached(id, phase, bytes)
     await cluster.host.stop('SIGKILL')
     await cluster.startHost()
