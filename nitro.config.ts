@@ -1,19 +1,12 @@
 import { defineNitroConfig } from 'nitropack/config'
+import { nitroOptions } from './build/nitro-options.mjs'
 
 /** The Host. `routes/` holds one file for each endpoint of `core/api/host.ts`; `server/entry.ts` owns the process. */
 export default defineNitroConfig({
-  compatibilityDate: '2026-11-01',
-  preset: 'node-server',
+  ...nitroOptions,
   entry: './server/entry.ts',
   srcDir: '.',
   scanDirs: ['server'],
   output: { dir: 'dist/host' },
   buildDir: 'node_modules/.nitro/host',
-  imports: false,
-  serveStatic: false,
-  sourceMap: false,
-  minify: false,
-  experimental: { websocket: true },
-  esbuild: { options: { target: 'node20' } },
-  typescript: { strict: true, generateTsConfig: false },
 })

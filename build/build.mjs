@@ -7,7 +7,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 
 /** Builds one Nitro app. `rootDir` holds its nitro.config.ts. */
 async function buildNitro(rootDir) {
-  const nitro = await createNitro({ rootDir, dev: false, logLevel: 1 }, { compatibilityDate: '2026-11-01' })
+  const nitro = await createNitro({ rootDir, dev: false, logLevel: 1 })
   try {
     await prepare(nitro)
     await copyPublicAssets(nitro)

@@ -15,7 +15,8 @@ const IMPORT_RE = /(?:from|import)\s*\(?\s*['"](?<target>[^'"]+)['"]/g
 describe('import directions', () => {
   for (const [room, allowed] of Object.entries(ARROWS)) {
     it(`${room} imports only from ${[room, ...allowed].join(', ')}`, () => {
-      const files = globSync(`${room}/**/*.ts`)
+      // What configures the build is no part of the room.
+      const files = globSync(`${room}/**/*.ts`, { ignore: ['**/nitro.config.ts'] })
       expect(files.length).toBeGreaterThan(0)
       const wrong = files.flatMap((file) => roomsImportedBy(file).filter((target) => target !== room && !allowed.includes(target)).map((target) => `${file} → ${target}`))
       expect(wrong).toEqual([])

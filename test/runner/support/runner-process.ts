@@ -1,14 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { type RunnerApi, runnerApi } from '#core/api/runner.ts'
 import type { TaskOrder, TaskReport } from '#core/api/schemas.ts'
 import { type Client, createClient } from '#core/client/client.ts'
 import { runnerStatePaths } from '#core/paths.ts'
 import { socketPath } from '../../support/engine.ts'
+import { freePort } from '../../support/ports.ts'
 import type { StubHost } from './stub-host.ts'
 import { type Workspace, writeConfig } from './workspace.ts'
 
@@ -54,15 +53,6 @@ export async function startRunner(workspace: Workspace, host: StubHost, options:
     stop: () => end('SIGTERM'),
     exited,
   }
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 // --- internal ---

@@ -1,0 +1,3 @@
+import type { NitroConfig } from 'nitropack'
+
+export const nitroOptions: NitroConfig
