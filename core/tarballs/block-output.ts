@@ -29,7 +29,7 @@ export function createBlockOutput(writer: TarballWriter, onProgress?: (bytes: nu
   const hasher = createBlockHasher()
   /** Blocks on their way through storage and hash, oldest first: they come back in this order. */
   const returning: Promise<Block>[] = []
-  let block: Block = new Uint8Array(BLOCK_SIZE)
+  let block = createBlock()
   let made = 1
   let filled = 0
   let flushed = 0
@@ -58,9 +58,9 @@ export function createBlockOutput(writer: TarballWriter, onProgress?: (bytes: nu
   async function nextBlock(): Promise<Block> {
     if (made < BLOCKS) {
       made += 1
-      return new Uint8Array(BLOCK_SIZE)
+      return createBlock()
     }
-    return (await returning.shift()) ?? new Uint8Array(BLOCK_SIZE)
+    return (await returning.shift()) ?? createBlock()
   }
 
   function write(chunk: Uint8Array): Promise<void> | undefined {
@@ -101,4 +101,10 @@ export function createBlockOutput(writer: TarballWriter, onProgress?: (bytes: nu
       await hasher.close()
     },
   }
+}
+
+// --- internal ---
+
+function createBlock(): Block {
+  return new Uint8Array(new SharedArrayBuffer(BLOCK_SIZE))
 }
