@@ -123,7 +123,10 @@ export interface Engine {
   inspectContainer(idOrName: string): Promise<ContainerDetails | undefined>
   /** Containers that carry all of `labels` (value `undefined`: any value), stopped ones too. */
   listContainers(labels: Record<string, string | undefined>): Promise<ContainerSummary[]>
-  /** Idempotent: a running container stays as it is. */
+  /**
+   * Idempotent: a running container stays as it is. A program that does not exist is no error: under the init the container ends
+   * at once with 127 and says why on stderr.
+   */
   startContainer(id: string): Promise<void>
   /** SIGTERM, then SIGKILL after `graceSeconds`. Idempotent. */
   stopContainer(id: string, graceSeconds: number): Promise<void>
@@ -137,7 +140,12 @@ export interface Engine {
   attachOutput(id: string): Promise<Readable>
   /** The multiplexed output from the very beginning; `follow` goes on until the container ends. */
   readLogs(id: string, options: { follow: boolean }): Promise<Readable>
-  /** @throws `container.not_running`, `engine.invalid` when the command does not exist in the container */
+  /**
+   * When the command does not exist in the container, some Engines refuse (`engine.invalid`), others start a session that
+   * prints why and ends with 126 or 127.
+   *
+   * @throws `container.not_running`, `container.not_found`
+   */
   exec(id: string, spec: ExecSpec): Promise<ExecSession>
 
   /** `undefined` if there is none. */

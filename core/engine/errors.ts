@@ -5,7 +5,7 @@ import { printable } from '../names.ts'
 /** What an Engine says when it refuses, in the order in which they are tried; the status alone decides the rest. */
 const REFUSALS: readonly { status: number[]; words: RegExp; code: ErrorCode }[] = [
   { status: [404], words: /no such container/i, code: 'container.not_found' },
-  { status: [404], words: /no such image|manifest unknown|pull access denied|repository does not exist/i, code: 'image.not_found' },
+  { status: [404], words: /no such image|reference does not exist|manifest unknown|pull access denied|repository does not exist/i, code: 'image.not_found' },
   { status: [409], words: /name .* already in use/i, code: 'container.name_taken' },
   { status: [409], words: /is not running|is paused|is restarting/i, code: 'container.not_running' },
   { status: [400], words: /invalid reference format|repository name must be/i, code: 'image.reference_invalid' },

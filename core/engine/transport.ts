@@ -64,6 +64,7 @@ interface _Context {
   agent: Agent
 }
 
+const NOT_MODIFIED = 304
 const errorBody = z.object({ message: z.string() })
 
 async function _call(context: _Context, request: EngineRequest): Promise<unknown> {
@@ -78,9 +79,9 @@ async function _open(context: _Context, request: EngineRequest): Promise<Readabl
   const response = await _send(context, request)
   const status = response.statusCode ?? 0
   const guarded = _guard(response, context, request)
-  if (status >= 400) {
+  if (status >= 300 && status !== NOT_MODIFIED) {
     const words = await _readText(guarded, request)
-    throw refusalError(status, _words(words) || `status ${status}`, request.what)
+    throw _refusal(status, words, request)
   }
   return guarded
 }
@@ -121,7 +122,13 @@ function _hijack(context: _Context, request: EngineRequest): Promise<Socket> {
 
 async function _refuse(response: IncomingMessage, context: _Context, request: EngineRequest): Promise<never> {
   const words = await text(_guard(response, context, request))
-  throw refusalError(response.statusCode ?? 0, _words(words) || 'it does not hand over the connection', request.what)
+  throw _refusal(response.statusCode ?? 0, words || 'it does not hand over the connection', request)
+}
+
+function _refusal(status: number, body: string, request: EngineRequest): HakuError {
+  // The Engine's router cleans the path after it has decoded it, so a name with "/../" is redirected to something else.
+  if (status >= 300 && status < 400) return refusalError(404, `No such ${request.path.startsWith('/images/') ? 'image' : 'container'}: it is not even a name`, request.what)
+  return refusalError(status, _words(body) || `status ${status}`, request.what)
 }
 
 function _requestOptions(context: _Context, request: EngineRequest, headers: Record<string, string>): RequestOptions {

@@ -7,6 +7,7 @@ describe('a refusal of the Engine', () => {
     [404, 'No such container: my-env', 'container.not_found'],
     [404, 'No such image: ghost:latest', 'image.not_found'],
     [404, 'pull access denied for ghost, repository does not exist or may require docker login', 'image.not_found'],
+    [404, 'reference does not exist', 'image.not_found'],
     [404, 'network ghost not found', 'engine.not_found'],
     [409, 'Conflict. The container name "/my-env" is already in use by container "1"', 'container.name_taken'],
     [409, 'Container 1 is not running', 'container.not_running'],
