@@ -39,14 +39,14 @@ export function createBlockHasher(): BlockHasher {
         return
       }
       waiting.push({ resolve, reject })
-      worker.postMessage(question)
+      worker.postMessage(question, [])
     })
   }
 
   return {
     async update(block, length, isLayer) {
       const known = blocks.get(block) ?? blocks.size
-      if (!blocks.has(block)) worker.postMessage({ block: known, buffer: block.buffer } satisfies Introduction)
+      if (!blocks.has(block)) worker.postMessage({ block: known, buffer: block.buffer } satisfies Introduction, [])
       blocks.set(block, known)
       await ask({ block: known, length, isLayer })
       return block

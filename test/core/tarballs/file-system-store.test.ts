@@ -52,7 +52,9 @@ describe('tarballs in a directory', () => {
     rmSync(directory, { recursive: true })
     writeFileSync(directory, '')
     const store = createFileSystemStore({ directory, ownerId: 'me' })
-    for (const call of [store.list(), store.find('env', 5), store.createWriter('env', 5)]) await expect(call).rejects.toMatchObject({ code: 'storage.unavailable', message: expect.stringContaining('is not a directory') })
+    for (const call of [() => store.list(), () => store.find('env', 5), () => store.createWriter('env', 5)]) {
+      await expect(call()).rejects.toMatchObject({ code: 'storage.unavailable', message: expect.stringContaining('is not a directory') })
+    }
   })
 
   it('never take a directory for a tarball', async () => {
