@@ -108,6 +108,7 @@ async function save({ engine }: PackagingOptions, job: Job & { writer: TarballWr
   const archive = await writeArchive({
     source: await engine.saveImage(imageId, { signal: context.signal }),
     writer,
+    expectedLayers: committed.layers,
     image: { environment: name, version, repoTag: imageTag(name), baseConfig: base?.config, author, created },
     signal: context.signal,
     onProgress: (bytes) => void context.report({ phase: 'save', bytes, totalBytes: Math.max(committed.size, bytes) }),
