@@ -36,15 +36,11 @@ export type HostControl =
 /** Close codes of the Host beyond RFC 6455's own meaning. */
 export const closeCodes = { normal: 1000, badMessage: 1008, tooBig: 1009, failed: 1011, restarting: 1012 } as const
 
-/** One binary frame of one or more pieces. Copies them once: ws can not send several buffers as one message. */
-export function encodeFrame(channel: Channel, ...pieces: Uint8Array[]): Buffer {
-  const frame = Buffer.allocUnsafe(pieces.reduce((sum, piece) => sum + piece.length, 1))
+/** One binary frame. Copies `bytes`. */
+export function encodeFrame(channel: Channel, bytes: Uint8Array): Buffer {
+  const frame = Buffer.allocUnsafe(bytes.length + 1)
   frame[0] = channel
-  let position = 1
-  for (const piece of pieces) {
-    frame.set(piece, position)
-    position += piece.length
-  }
+  frame.set(bytes, 1)
   return frame
 }
 

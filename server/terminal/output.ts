@@ -1,6 +1,6 @@
 import type { WebSocket } from 'ws'
 import type { OutputChunk } from '#core/engine/demultiplex.ts'
-import { channels, encodeFrame } from '#core/terminal/protocol.ts'
+import { channels } from '#core/terminal/protocol.ts'
 import { peekExitCode, type Shell } from './shell.ts'
 
 /**
@@ -11,7 +11,7 @@ export function sendOutput(socket: WebSocket, shell: Shell): Promise<void> {
   const { stream } = shell.session
   const brake = createBrake(socket, shell)
   const send = (chunks: readonly OutputChunk[]) => {
-    for (const { channel, pieces } of groupByChannel(chunks)) socket.send(encodeFrame(channels[channel], ...pieces), brake.release)
+    for (const { channel, pieces } of groupByChannel(chunks)) sendPieces(socket, channel, pieces, brake.release)
   }
   return new Promise<void>((resolve, reject) => {
     if (stream.destroyed) return stream.errored ? reject(stream.errored) : resolve()
@@ -30,6 +30,17 @@ export function sendOutput(socket: WebSocket, shell: Shell): Promise<void> {
 }
 
 // --- internal ---
+
+/**
+ * One message in fragments: its channel, then the pieces as the Engine sent them. Nothing is copied, so nothing but what the
+ * Engine sent is left to the garbage collector.
+ */
+function sendPieces(socket: WebSocket, channel: OutputChunk['channel'], pieces: readonly Buffer[], sent: () => void): void {
+  socket.send(CHANNEL_BYTES[channel], { binary: true, fin: false })
+  for (const [index, piece] of pieces.entries()) socket.send(piece, { binary: true, fin: index === pieces.length - 1 }, sent)
+}
+
+const CHANNEL_BYTES = { stdout: Buffer.of(channels.stdout), stderr: Buffer.of(channels.stderr) }
 
 /** Neighbours of one channel go in one message: an Engine sends pieces of 32 KiB at most, and each message has its price. */
 function groupByChannel(chunks: readonly OutputChunk[]): { channel: OutputChunk['channel']; pieces: Buffer[] }[] {
