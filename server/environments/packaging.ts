@@ -1,4 +1,5 @@
 import { userInfo } from 'node:os'
+import { setTimeout } from 'node:timers/promises'
 import type { Operation, Version } from '#core/api/schemas.ts'
 import type { ContainerDetails, Engine } from '#core/engine/engine.ts'
 import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
@@ -40,8 +41,7 @@ export function createPackaging(options: PackagingOptions): Packaging {
         try {
           version = await packageContainer(options, { name, note, container, undo, context })
         } catch (error) {
-          await giveBack(engine, undo, error)
-          await context.setUndo(null)
+          await giveBack(engine, undo, { cause: error, done: () => context.setUndo(null) })
           throw error
         }
         await context.report({ phase: 'restart' })
@@ -128,12 +128,32 @@ async function prune({ tarballs, keepVersions, versionsInUse }: PackagingOptions
   for (const { version } of superseded) if (!inUse.has(version)) await tarballs.remove(name, version)
 }
 
-/** After a failure. If this fails too, both are told, and the next start of the Host tries again. */
-async function giveBack(engine: Engine, undo: PackagingUndo, cause: unknown): Promise<void> {
+/** Between two tries to reach an Engine that went away in the middle. */
+const ENGINE_RETRY_MS = 2000
+
+/**
+ * After a failure. If this fails too, both are told. An Engine that is away is tried until it is back; whatever is left when
+ * the Host ends, its next start tries again.
+ */
+async function giveBack(engine: Engine, undo: PackagingUndo, { cause, done }: { cause: unknown; done: () => Promise<void> }): Promise<void> {
   try {
     await undoPackaging(engine, undo)
+    await done()
   } catch (error) {
+    if (isHakuError(error, 'engine.unavailable')) void giveBackLater(engine, undo, done)
     const code = isHakuError(cause) ? cause.code : 'internal.error'
-    throw new HakuError(code, `${errorMessage(cause)} The container could not be given back either: ${errorMessage(error)} The next start of the Host tries again.`, { cause })
+    throw new HakuError(code, `${errorMessage(cause)} The container could not be given back yet: ${errorMessage(error)} This is tried again until it works.`, { cause })
+  }
+}
+
+async function giveBackLater(engine: Engine, undo: PackagingUndo, done: () => Promise<void>): Promise<void> {
+  await setTimeout(ENGINE_RETRY_MS, undefined, { ref: false })
+  try {
+    await undoPackaging(engine, undo)
+    await done()
+    console.error(`[hakuriver] [operation] the Engine is back, and so is what an interrupted packaging had stopped`)
+  } catch (error) {
+    if (isHakuError(error, 'engine.unavailable')) return giveBackLater(engine, undo, done)
+    console.error(`[hakuriver] [operation] the container ${undo.containerId} could not be given back: ${errorMessage(error)}`)
   }
 }

@@ -105,7 +105,7 @@ describe('operations', () => {
         },
       },
     })
-    expect(await programs.run('hakuriver.docker', ['create-tar', 'my-env', '--note', 'what is new'], { env: host.env })).toEqual({
+    expect(await programs.run('hakuriver.docker', ['create-tar', 'my-env', '--message', 'what is new'], { env: host.env })).toEqual({
       code: 0,
       stdout: 'Packaged my-env as my-env-1700000000.tar (1.06 MB)\n',
       stderr: 'stop  stopping the container\nsave  writing  2.00 MB\n',

@@ -140,6 +140,17 @@ describe.skipIf(engineMissing)('packaging', () => {
     })
   })
 
+  it('gives the container back when an Engine that went away in the middle is back', async () => {
+    faults.before = (method) => {
+      if (method === 'commitContainer') faults.isDown = true
+    }
+    expect(await end(packaging.start(name, { note: '' }))).toMatchObject({ state: 'failed', error: { code: 'engine.unavailable' } })
+    expect(await status()).toBe('exited')
+    faults.isDown = false
+    await expect.poll(status, { timeout: 20_000 }).toBe('running')
+    expect(files()).toEqual([])
+  })
+
   it('is undone when cancelled', async () => {
     faults.before = (method) => (method === 'saveImage' ? void operations.cancel(started) : undefined)
     const operation = await packaging.start(name, { note: '' })

@@ -1,9 +1,12 @@
 import type { Engine } from '#core/engine/engine.ts'
+import { HakuError } from '#core/errors.ts'
 
 export interface Faults {
   /** Fails the calls of this method with `error`, until it is unset. */
   failOn?: keyof Engine | undefined
   error?: Error
+  /** Nothing answers any more. */
+  isDown?: boolean
   /** Called before each call: to act in the middle of something. */
   before?: (method: keyof Engine) => Promise<void> | void
 }
@@ -14,6 +17,7 @@ export function withFaults(engine: Engine, faults: Faults): Engine {
     get(target, method: keyof Engine) {
       return async (...args: unknown[]) => {
         await faults.before?.(method)
+        if (faults.isDown) throw new HakuError('engine.unavailable', 'The Docker Engine is away.')
         if (faults.failOn === method) throw faults.error ?? new Error(`${method} fails`)
         return (target[method] as (...parameters: unknown[]) => unknown)(...args)
       }

@@ -6,7 +6,7 @@ export const createTar = defineCommand({
   description: 'Package the container of an environment as its newest version',
   args: {
     name: { type: 'positional', description: 'Name of the environment' },
-    note: { type: 'string', alias: 'm', valueHint: 'text', description: 'What is new in this version' },
+    message: { type: 'string', alias: 'm', valueHint: 'text', description: 'What is new in this version' },
     detach: { type: 'boolean', description: 'Print the id of the operation and do not wait for it' },
   },
   async run({ args }) {
@@ -14,7 +14,7 @@ export const createTar = defineCommand({
     const { connect } = await import('../../framework/connection.ts')
     const { followOperation } = await import('../../operations/follow.ts')
     const { client } = connect(args)
-    const operation = await client.call('createVersion', { params: { name: args.name }, body: { note: args.note ?? '' } })
+    const operation = await client.call('createVersion', { params: { name: args.name }, body: { note: args.message ?? '' } })
     return followOperation(client, operation, {
       ...args,
       describe: (result) => ('fileName' in result ? `Packaged ${result.environment} as ${result.fileName} (${formatSize(result.size)})` : ''),

@@ -18,6 +18,7 @@ describe.skipIf(engineMissing)('our archive of an image', () => {
   const engine = testEngine()
   const name = `archive-test-${createId().slice(-8)}`
   const containers: string[] = []
+  const committed: string[] = []
   let directory: string
   let store: TarballStore
   let image: string
@@ -33,6 +34,8 @@ describe.skipIf(engineMissing)('our archive of an image', () => {
   afterEach(async () => {
     for (const id of containers.splice(0)) await engine.removeContainer(id)
     await engine.removeImage(`${name}:source`)
+    // The Engine keeps the parents of what is removed.
+    for (const id of committed.splice(0).toReversed()) await engine.removeImage(id)
     await engine.removeImage(imageTag(name))
     rmSync(directory, { recursive: true })
   })
@@ -52,7 +55,13 @@ describe.skipIf(engineMissing)('our archive of an image', () => {
 
   async function commitWith(script: string): Promise<string> {
     await run('busybox:latest', script)
-    return engine.commitContainer(containers.at(-1) ?? '', { repository: name, tag: 'source', author: '', comment: '' })
+    return commitLast()
+  }
+
+  async function commitLast(): Promise<string> {
+    const id = await engine.commitContainer(containers.at(-1) ?? '', { repository: name, tag: 'source', author: '', comment: '' })
+    committed.push(id)
+    return id
   }
 
   async function assemble(writer: TarballWriter, version: number): Promise<WrittenArchive> {
@@ -107,7 +116,7 @@ describe.skipIf(engineMissing)('our archive of an image', () => {
   it('needs nothing written twice when it is told the layers of the image', async () => {
     // Three layers, so that one is neither the lowest nor the topmost.
     await run(image, 'echo more > /more')
-    image = await engine.commitContainer(containers.at(-1) ?? '', { repository: name, tag: 'source', author: '', comment: '' })
+    image = await commitLast()
     const expectedLayers = (await engine.inspectImage(image))?.layers ?? []
     expect(expectedLayers).toHaveLength(3)
     const writer = await store.createWriter(name, 7)
