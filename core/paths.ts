@@ -117,6 +117,11 @@ export function imageTag(environment: string): string {
   return `hakuriver/${environment}:base`
 }
 
+/** The image tag under which an operation packages, so that it can be told from everybody else's and removed. */
+export function packagingTag(environment: string, operationId: string): string {
+  return `hakuriver/${environment}:packaging-${operationId}`
+}
+
 /** The container name of a task. */
 export function taskContainerName(taskId: string): string {
   return `hakuriver-task-${taskId}`

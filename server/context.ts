@@ -14,7 +14,7 @@ import type { Tables } from './database/tables.ts'
 import { createRunnerDispatcher } from './dispatch/runner-dispatcher.ts'
 import { type Containers, createContainers } from './environments/containers.ts'
 import { createPackaging, type Packaging } from './environments/packaging.ts'
-import { undoOperation } from './environments/recovery.ts'
+import { removeLateImages, undoOperation } from './environments/recovery.ts'
 import { checkHealth } from './health.ts'
 import { createNodes, type Nodes } from './nodes/nodes.ts'
 import { createOperations, type Operations } from './operations/operations.ts'
@@ -107,4 +107,6 @@ async function recover(engine: Engine, tarballs: TarballStore, operations: Opera
   const removed = await tarballs.sweep()
   if (removed.length > 0) console.error(`[hakuriver] [tarballs] removed what an interrupted packaging left behind: ${removed.join(', ')}`)
   await operations.recover((operation) => undoOperation(engine, operation))
+  const yesterday = new Date(Date.now() - 24 * 60 * 60 * 1000).toISOString()
+  removeLateImages(engine, await operations.interrupted('create_version', yesterday))
 }

@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { Operation, Version } from '#core/api/schemas.ts'
 import type { ContainerDetails, Engine } from '#core/engine/engine.ts'
 import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
-import { imageTag, tarballFileName } from '#core/paths.ts'
+import { imageTag, packagingTag, tarballFileName } from '#core/paths.ts'
 import { writeArchive } from '#core/tarballs/archive.ts'
 import type { VersionManifest } from '#core/tarballs/manifest.ts'
 import type { TarballStore, TarballWriter } from '#core/tarballs/store.ts'
@@ -35,7 +35,7 @@ export function createPackaging(options: PackagingOptions): Packaging {
       await containers.find(name)
       return operations.start('create_version', name, async (context) => {
         const container = await containers.find(name)
-        const undo: PackagingUndo = { containerId: container.id, wasRunning: container.status === 'running', imageTag: `hakuriver/${name}:packaging-${context.id}` }
+        const undo: PackagingUndo = { containerId: container.id, wasRunning: container.status === 'running', imageTag: packagingTag(name, context.id) }
         await context.setUndo(undo)
         let version: Version
         try {

@@ -1,6 +1,7 @@
 import type { Operation } from '#core/api/schemas.ts'
 import type { Engine } from '#core/engine/engine.ts'
 import { errorMessage } from '#core/errors.ts'
+import { packagingTag } from '#core/paths.ts'
 import { isOurs } from './containers.ts'
 
 /** What packaging stores before it touches anything. */
@@ -16,15 +17,20 @@ export interface CreateUndo {
   name: string
 }
 
-/** A commit goes on in the Engine when the Host that asked for it is dead: its image may come after all was undone. */
-const LATE_IMAGE_CHECKS_MS = [5000, 30_000, 300_000]
-
 /** Undoes what an operation had begun when the Host was killed. */
 export async function undoOperation(engine: Engine, operation: { kind: Operation['kind']; stored: unknown }): Promise<void> {
   if (operation.kind === 'create_container') return undoCreate(engine, operation.stored as CreateUndo)
-  const undo = operation.stored as PackagingUndo
-  await undoPackaging(engine, undo)
-  for (const delay of LATE_IMAGE_CHECKS_MS) setTimeout(() => void removeLateImage(engine, undo.imageTag), delay).unref()
+  return undoPackaging(engine, operation.stored as PackagingUndo)
+}
+
+/** A commit goes on in the Engine when the Host that asked for it is dead: its image may come after all was undone. */
+const LATE_IMAGE_CHECKS_MS = [0, 5000, 30_000, 300_000]
+
+/** Removes the images of interrupted packagings, now and a few times later. */
+export function removeLateImages(engine: Engine, interrupted: readonly Operation[]): void {
+  for (const { environment, id } of interrupted) {
+    for (const delay of LATE_IMAGE_CHECKS_MS) setTimeout(() => void removeLateImage(engine, packagingTag(environment, id)), delay).unref()
+  }
 }
 
 /** Gives the container back as it was found. */

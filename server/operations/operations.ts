@@ -40,6 +40,8 @@ export interface Operations {
   cancel(id: string): Promise<Operation>
   /** Ends what a crash left running: `undo` gets what the work had stored. What can not be undone now is tried at the next start. */
   recover(undo: Undo): Promise<void>
+  /** Those of a kind that were interrupted by a crash since a time (ISO 8601). */
+  interrupted(kind: Operation['kind'], since: string): Promise<Operation[]>
   /** Cancels what runs and waits until it is undone. */
   close(): Promise<void>
 }
@@ -162,6 +164,11 @@ export function createOperations(database: Kysely<Tables>): Operations {
         const left = await tryUndo(row, undo)
         await database.updateTable('operations').where('id', '=', row.id).set({ undo: left, ...(row.state === 'running' && interrupted(row)) }).execute()
       }
+    },
+
+    async interrupted(kind, since) {
+      const rows = await database.selectFrom('operations').selectAll().where('kind', '=', kind).where('state', '=', 'failed').where('created', '>', since).execute()
+      return rows.map(fromRow).filter(({ error }) => error?.code === 'operation.interrupted')
     },
 
     async close() {
