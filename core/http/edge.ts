@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -16,6 +15,9 @@ const HEADERS_TIMEOUT_MS = 15_000
 /** Longer than any client's pause between two requests, so that a kept connection is not closed under a request. */
 const KEEP_ALIVE_MS = 90_000
 const MAX_SOCKETS = 512
+
+/** Made once: an abort without a reason makes an error with a stack for each request. */
+const REQUEST_OVER = new HakuError('host.stopping', 'The client is gone, or the server stops.')
 
 export interface EdgeOptions extends GateOptions {
   app: App
@@ -47,21 +49,26 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   const gate = createGate(options)
   const listener = toNodeListener(options.app)
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_FRAME_BYTES + 1024, perMessageDeflate: false, handleProtocols: (protocols) => (protocols.has(TERMINAL_PROTOCOL) ? TERMINAL_PROTOCOL : false) })
-  const stopping = new AbortController()
-  setMaxListeners(0, stopping.signal)
+  let stopping = false
+  // One controller for each request, and none that lives longer: a signal made of a long-lived one is never let go (Node 20).
+  const requests = new Set<AbortController>()
 
   const assertOpen = () => {
-    if (stopping.signal.aborted) throw new HakuError('host.stopping', `The ${options.name} is stopping. Try again when it is back.`)
+    if (stopping) throw new HakuError('host.stopping', `The ${options.name} is stopping. Try again when it is back.`)
   }
 
   const server = createServer((request, response) => {
+    const controller = new AbortController()
+    requests.add(controller)
     response.once('close', () => {
+      requests.delete(controller)
+      controller.abort(REQUEST_OVER)
       // A kept connection that falls idle during the stop would hold it up.
-      if (stopping.signal.aborted) setImmediate(() => server.closeIdleConnections())
+      if (stopping) setImmediate(() => server.closeIdleConnections())
     })
     try {
       assertOpen()
-      admitRequest(request, { admission: gate(request), stopping: stopping.signal })
+      admitRequest(request, { admission: gate(request), signal: controller.signal })
     } catch (error) {
       logUnexpected(error, `${request.method} request`)
       return refuse(request, response, error)
@@ -99,7 +106,8 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   return {
     url: `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`,
     async close(graceMs) {
-      stopping.abort()
+      stopping = true
+      for (const controller of requests) controller.abort(REQUEST_OVER)
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       for (const client of sockets.clients) client.close(closeCodes.restarting, `${options.name} is stopping`)
       server.closeIdleConnections()

@@ -24,9 +24,9 @@ export function defineEndpoint<const E extends Endpoint>(endpoint: E, handler: (
     const { req, res } = event.node
     event._handled = true
     try {
-      const { admission, stopping } = admittedRequest(req)
+      const { admission, signal } = admittedRequest(req)
       if (admission.endpoint !== (endpoint as Endpoint)) throw new Error(`route of ${endpoint.path} answers for ${admission.endpoint.path}`)
-      const input = { ...parseRequest(endpoint, admission, await readBody(req, endpoint)), signal: AbortSignal.any([closeSignal(res), stopping]) }
+      const input = { ...parseRequest(endpoint, admission, await readBody(req, endpoint)), signal }
       await respond(res, endpoint, await handler(input as HandlerInput<E>))
     } catch (error) {
       if (res.destroyed || res.writableEnded) return
@@ -112,12 +112,6 @@ function invalidRequest(place: string, error: z.ZodError): HakuError {
   if (typeof code === 'string' && isErrorCode(code)) return new HakuError(code, first?.message ?? '', { issues })
   const detail = issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; ')
   return new HakuError('request.invalid', `The ${place} is not valid: ${detail}`, { issues })
-}
-
-function closeSignal(response: ServerResponse): AbortSignal {
-  const controller = new AbortController()
-  response.once('close', () => controller.abort())
-  return controller.signal
 }
 
 async function respond(response: ServerResponse, endpoint: Endpoint, result: unknown): Promise<void> {

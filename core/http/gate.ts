@@ -16,10 +16,10 @@ export interface Admission {
   role: Role
 }
 
-/** What a request brings to its route: its admission, and a signal that fires when the server stops. */
+/** What a request brings to its route: its admission, and a signal that fires when the client is gone or the server stops. */
 export interface AdmittedRequest {
   admission: Admission
-  stopping: AbortSignal
+  signal: AbortSignal
 }
 
 export interface GateOptions {
