@@ -7,6 +7,7 @@ import { createId } from '#core/ids.ts'
 import { problemOf } from '#core/http/problems.ts'
 import { quote } from '#core/names.ts'
 import type { OperationRow, Tables } from '../database/tables.ts'
+import { waitFor } from '../wait-for.ts'
 
 type Result = Container | Version
 type Undo = (operation: { kind: Operation['kind']; stored: unknown }) => Promise<void>
@@ -240,20 +241,6 @@ async function nextChange(events: EventEmitter, signal: AbortSignal): Promise<vo
 
 function toEvent(operation: Operation | undefined): string {
   return `data: ${JSON.stringify(operation)}\n\n`
-}
-
-/** Resolves when `promise` does, after `ms`, or when the client is gone. */
-export async function waitFor(promise: Promise<unknown>, ms: number, signal?: AbortSignal): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  let leave: (() => void) | undefined
-  const limit = new Promise<void>((resolve) => {
-    leave = resolve
-    timer = setTimeout(resolve, ms)
-    signal?.addEventListener('abort', resolve as () => void, { once: true })
-  })
-  await Promise.race([promise, limit])
-  clearTimeout(timer)
-  if (leave) signal?.removeEventListener('abort', leave)
 }
 
 function fromRow(row: OperationRow): Operation {

@@ -12,7 +12,7 @@ import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
 import { couldEverFit, type NodeCapacity, planPlacements } from '../scheduler/plan.ts'
 import { createDeliveries } from './deliveries.ts'
 import { judgeReport } from './reports.ts'
-import { type PinnedVersion, type TaskRecord, toTask } from './task-record.ts'
+import { type TaskRecord, toTask } from './task-record.ts'
 import type { TaskQuery, TaskStore } from './task-store.ts'
 import { waitUntilFinal } from './waiting.ts'
 
@@ -230,5 +230,3 @@ function assertFits(body: SubmitBody, targets: readonly string[], nodes: NodeRec
     throw new HakuError('node.too_small', `No node could ever run this: it asks for ${body.cores} cores and ${body.memoryBytes ?? 0} bytes of memory; the largest, ${nearest?.hostname}, has ${nearest?.cores} cores and ${nearest?.memoryBytes} bytes.`)
   }
 }
-
-export type { PinnedVersion }

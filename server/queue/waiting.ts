@@ -1,5 +1,5 @@
 import { isFinal } from '#core/tasks/states.ts'
-import { waitFor } from '../operations/operations.ts'
+import { waitFor } from '../wait-for.ts'
 import type { TaskRecord } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
 
