@@ -16,6 +16,7 @@ import { isEnvironmentName } from './names.ts'
  *
  * <state_dir>/                           local, one per Host or Runner
  * ├─ host.db  admin.token  runner.token  of a Host
+ * ├─ spool/  captures/                   of a Host: see server/environments
  * └─ runner.db  host.token  <hostname>   of a Runner
  * ```
  */
@@ -72,6 +73,10 @@ export function hostStatePaths(stateDir: string) {
     hostId: join(stateDir, 'host.id'),
     adminToken: join(stateDir, 'admin.token'),
     runnerToken: join(stateDir, 'runner.token'),
+    /** Changes of containers until they are published. */
+    spool: join(stateDir, 'spool'),
+    /** What the containers' writable layers were at their last version. */
+    captures: join(stateDir, 'captures'),
   }
 }
 

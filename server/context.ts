@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import type { Health } from '#core/api/schemas.ts'
 import type { Config } from '#core/config/schema.ts'
 import { openDatabase, openRelaxed } from '#core/database/open.ts'
@@ -13,8 +14,11 @@ import { migrations } from './database/migrations.ts'
 import type { Tables } from './database/tables.ts'
 import { createRunnerDispatcher } from './dispatch/runner-dispatcher.ts'
 import { type Containers, createContainers } from './environments/containers.ts'
+import { createCapturedStates } from './environments/capture/states.ts'
+import { createVersionMarks } from './environments/marks.ts'
 import { createPackaging, type Packaging } from './environments/packaging.ts'
 import { removeLateImages, undoOperation } from './environments/recovery.ts'
+import { createVersions, type Versions } from './environments/versions.ts'
 import { checkHealth } from './health.ts'
 import { createNodes, type Nodes } from './nodes/nodes.ts'
 import { createOperations, type Operations } from './operations/operations.ts'
@@ -32,6 +36,7 @@ export interface HostContext {
   tarballs: TarballStore
   operations: Operations
   containers: Containers
+  versions: Versions
   packaging: Packaging
   terminals: Terminals
   nodes: Nodes
@@ -61,18 +66,23 @@ export async function createContext(config: Config): Promise<HostContext> {
   const engine = createDockerEngine({ socketPath: config.docker.socket })
   const tarballs = createFileSystemStore({ directory: paths.tarballs, ownerId })
   const operations = createOperations(database)
+  // What lies there belongs to operations of a Host that is gone.
+  await rm(state.spool, { recursive: true, force: true })
   await recover(engine, tarballs, operations)
 
   const containers = createContainers({ engine, operations, allowedMounts: config.docker.allowed_mounts })
   const nodes = await createNodes({ database, heartbeatSeconds: config.timing.heartbeat_interval, timeoutFactor: config.timing.heartbeat_timeout_factor })
   const dispatcher = createRunnerDispatcher(nodes.find)
   const store = await createTaskStore({ database, relaxed })
-  const tasks = createTasks({ store, nodes, tarballs, dispatcher, docker: config.docker })
-  const packaging = createPackaging({ engine, containers, operations, tarballs, keepVersions: config.docker.keep_versions, versionsInUse: tasks.versionsInUse })
+  const marks = await createVersionMarks(database)
+  const versions = createVersions({ tarballs, marks, keepVersions: config.docker.keep_versions, inUse: store.versionsInUse })
+  const tasks = createTasks({ store, nodes, versions, dispatcher, docker: config.docker })
+  const states = createCapturedStates(state.captures)
+  const packaging = createPackaging({ engine, containers, operations, tarballs, versions, marks, states, spoolDirectory: state.spool })
   const terminals = createTerminals({ engine, containers })
 
   return {
-    config, tokens, engine, tarballs, operations, containers, packaging, terminals, nodes, tasks,
+    config, tokens, engine, tarballs, operations, containers, versions, packaging, terminals, nodes, tasks,
     output: createOutput({ store, paths }),
     health: () => checkHealth(engine, paths.root),
     async close() {

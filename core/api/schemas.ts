@@ -93,7 +93,12 @@ export type Environment = z.infer<typeof environment>
 
 export const createVersionBody = z.strictObject({
   note: z.string().max(4096).default(''),
+  /** Who packages; for people only. */
+  author: z.string().max(128).default(''),
+  /** How many versions stay; `docker.keep_versions` unless said. */
+  keep: z.int().min(1).max(10_000).optional(),
 })
+export type CreateVersionBody = z.infer<typeof createVersionBody>
 
 // --- operations ---
 

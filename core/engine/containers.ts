@@ -18,7 +18,8 @@ const inspectAnswer = z.object({
   Created: z.string(),
   Image: z.string(),
   State: z.object({ Status: status, ExitCode: z.number(), OOMKilled: z.boolean(), Error: z.string().nullish(), StartedAt: z.string(), FinishedAt: z.string() }),
-  Config: z.object({ Image: z.string(), Hostname: z.string().nullish(), Labels: labelMap }),
+  Config: z.object({ Image: z.string(), Hostname: z.string().nullish(), Env: z.array(z.string()).nullish(), Labels: labelMap }),
+  GraphDriver: z.object({ Name: z.string(), Data: z.record(z.string(), z.string()).nullish() }).nullish(),
 })
 
 export function containerCalls(transport: Transport): ContainerCalls {
@@ -155,6 +156,8 @@ function toDetails(found: z.infer<typeof inspectAnswer>): ContainerDetails {
     created: new Date(found.Created).toISOString(),
     labels: found.Config.Labels ?? {},
     hostname: found.Config.Hostname ?? '',
+    env: found.Config.Env ?? [],
+    upperDir: found.GraphDriver?.Name === 'overlay2' ? found.GraphDriver.Data?.['UpperDir'] : undefined,
     exitCode: found.State.ExitCode,
     outOfMemory: found.State.OOMKilled,
     error: found.State.Error ?? '',

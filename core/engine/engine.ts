@@ -9,6 +9,8 @@ export interface EngineInfo {
   storageDriver: string
   /** Image ids are manifest digests, and layers may be compressed. */
   usesContainerdStore: boolean
+  /** Owners of files on its disk are not those that containers see (user namespaces, rootless). */
+  mapsUsers: boolean
   architecture: string
   cores: number
   memoryBytes: number
@@ -31,6 +33,10 @@ export interface ContainerDetails extends ContainerSummary {
   /** Id of the image, whatever its tags are now. */
   imageId: string
   hostname: string
+  /** `NAME=value`, those of the image too. */
+  env: string[]
+  /** Directory on the Engine's machine with what the container changed, where the storage driver has one. */
+  upperDir: string | undefined
   exitCode: number
   outOfMemory: boolean
   /** The Engine's own words on why it did not start; empty if it did. */
@@ -93,6 +99,7 @@ export interface ImageDetails {
   /** Bytes. */
   size: number
   architecture: string
+  variant: string
   os: string
   /** Diff ids of its layers, lowest first. */
   layers: string[]

@@ -15,6 +15,7 @@ const inspectAnswer = z.object({
   RepoTags: z.array(z.string()).nullish(),
   Size: z.number(),
   Architecture: z.string(),
+  Variant: z.string().nullish(),
   Os: z.string(),
   RootFS: z.object({ Layers: z.array(z.string()).nullish() }),
   Config: imageConfig.nullish(),
@@ -84,7 +85,7 @@ export function imageCalls(transport: Transport): ImageCalls {
 function toDetails(image: z.infer<typeof inspectAnswer>): ImageDetails {
   const config = image.Config ?? {}
   const labels = config.Labels
-  return { id: image.Id, tags: image.RepoTags ?? [], labels: labels ?? {}, config, size: image.Size, architecture: image.Architecture, os: image.Os, layers: image.RootFS.Layers ?? [] }
+  return { id: image.Id, tags: image.RepoTags ?? [], labels: labels ?? {}, config, size: image.Size, architecture: image.Architecture, variant: image.Variant ?? '', os: image.Os, layers: image.RootFS.Layers ?? [] }
 }
 
 /** A colon after the last slash begins a tag; without one the newest is meant, never all of them. */

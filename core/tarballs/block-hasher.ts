@@ -4,16 +4,14 @@ import { Worker } from 'node:worker_threads'
 export type Block = Uint8Array<SharedArrayBuffer>
 
 /**
- * SHA-256 of a stream of blocks on a thread of its own, because hashing twice costs more than everything else in packaging:
- * once over everything, and once for each layer. All calls are answered in the order in which they were made.
+ * SHA-256 of a stream of blocks on a thread of its own, because hashing costs more than everything else in packaging.
+ * All calls are answered in the order in which they were made.
  */
 export interface BlockHasher {
-  /** Hashes the first `length` bytes. The block is not to be changed until it comes back. */
-  update(block: Block, length: number, isLayer: boolean): Promise<Block>
-  /** Digest (hexadecimal) of the layer blocks since the last call. */
-  layerDigest(): Promise<string>
-  /** Digest of all blocks. */
-  wholeDigest(): Promise<string>
+  /** Hashes the first `length` bytes. The block is not to be changed until it resolves. */
+  update(block: Block, length: number): Promise<void>
+  /** Digest (hexadecimal) of the blocks since the last call. */
+  digest(): Promise<string>
   close(): Promise<void>
 }
 
@@ -44,15 +42,13 @@ export function createBlockHasher(): BlockHasher {
   }
 
   return {
-    async update(block, length, isLayer) {
+    async update(block, length) {
       const known = blocks.get(block) ?? blocks.size
       if (!blocks.has(block)) worker.postMessage({ block: known, buffer: block.buffer } satisfies Introduction, [])
       blocks.set(block, known)
-      await ask({ block: known, length, isLayer })
-      return block
+      await ask({ block: known, length })
     },
-    layerDigest: () => ask({ end: 'layer' }),
-    wholeDigest: () => ask({ end: 'whole' }),
+    digest: () => ask('digest'),
     async close() {
       await worker.terminate()
     },
@@ -61,7 +57,7 @@ export function createBlockHasher(): BlockHasher {
 
 // --- internal ---
 
-type Question = { block: number; length: number; isLayer: boolean } | { end: 'layer' | 'whole' }
+type Question = { block: number; length: number } | 'digest'
 
 /** Comes once for each block, and is not answered. */
 interface Introduction {
@@ -78,18 +74,16 @@ interface Waiter {
 const WORKER_SOURCE = `
 const { parentPort } = require('node:worker_threads')
 const { createHash } = require('node:crypto')
-const hashes = { whole: createHash('sha256'), layer: createHash('sha256') }
+let hash = createHash('sha256')
 const blocks = []
-parentPort.on('message', ({ block, buffer, length, isLayer, end }) => {
-  if (buffer) {
-    blocks[block] = new Uint8Array(buffer)
-  } else if (end) {
-    parentPort.postMessage(hashes[end].digest('hex'))
-    hashes[end] = createHash('sha256')
+parentPort.on('message', (message) => {
+  if (message === 'digest') {
+    parentPort.postMessage(hash.digest('hex'))
+    hash = createHash('sha256')
+  } else if (message.buffer) {
+    blocks[message.block] = new Uint8Array(message.buffer)
   } else {
-    const bytes = blocks[block].subarray(0, length)
-    hashes.whole.update(bytes)
-    if (isLayer) hashes.layer.update(bytes)
+    hash.update(blocks[message.block].subarray(0, message.length))
     parentPort.postMessage('')
   }
 })

@@ -1,58 +1,61 @@
 import { z } from 'zod'
-import { HakuError } from '../errors.ts'
 import { labels } from '../paths.ts'
 
 /** Who an image is, and what its containers run by themselves. */
 export interface ImageIdentity {
   environment: string
   version: number
-  repoTag: string
-  /** Run configuration of the image that the container was made from; `undefined` if that image is gone. */
-  baseConfig: Record<string, unknown> | undefined
   author: string
   /** ISO 8601 UTC. */
   created: string
+  architecture: string
+  os: string
+  variant?: string | undefined
+  /** Environment variables of the container, `NAME=value`. */
+  env: readonly string[]
+  /** Run configuration of the image that the environment began with; `undefined` if that image is gone. */
+  baseConfig: Record<string, unknown> | undefined
 }
-
-const savedConfig = z.looseObject({
-  architecture: z.string(),
-  os: z.string(),
-  variant: z.string().optional(),
-  config: z.record(z.string(), z.unknown()).nullish(),
-  rootfs: z.object({ type: z.literal('layers'), diff_ids: z.array(z.string().regex(/^sha256:[0-9a-f]{64}$/)) }),
-  history: z.array(z.unknown()).optional(),
-})
 
 /** Of the run configuration, what belongs to an image and not to one container (opencontainers/image-spec `config.md`). */
 const KEPT = ['User', 'ExposedPorts', 'Entrypoint', 'Cmd', 'Volumes', 'WorkingDir', 'StopSignal', 'Shell', 'Healthcheck', 'OnBuild'] as const
 
 /**
- * The image's configuration as we publish it. A commit would keep the idle command, the host name and the labels of the
+ * The image's configuration as we publish it, as JSON. A commit would keep the idle command, the host name and the labels of the
  * container; a version has those of the image that the environment began with, the environment variables of the container,
  * and labels that tell which version it is on any Engine.
  *
- * @throws `tarball.damaged`
+ * @param diffIds of all layers, lowest first
  */
-export function rewriteConfig(saved: unknown, image: ImageIdentity) {
-  const result = savedConfig.safeParse(saved)
-  if (!result.success) throw new HakuError('tarball.damaged', `The Docker Engine sent an image configuration that is not valid: ${z.prettifyError(result.error)}`)
-  const { architecture, os, variant, config, rootfs, history } = result.data
+export function imageConfig(image: ImageIdentity, diffIds: readonly string[]): string {
   const base = image.baseConfig ?? {}
   const kept = Object.fromEntries(KEPT.flatMap((key) => (isEmpty(base[key]) ? [] : [[key, base[key]]])))
-  return {
-    architecture,
-    os,
-    ...(variant !== undefined && { variant }),
+  return JSON.stringify({
+    architecture: image.architecture,
+    os: image.os,
+    ...(image.variant !== undefined && image.variant !== '' && { variant: image.variant }),
     created: image.created,
     author: image.author,
     config: {
       ...kept,
-      ...(!isEmpty(config?.['Env']) && { Env: config?.['Env'] }),
+      ...(image.env.length > 0 && { Env: image.env }),
       Labels: { ...foreignLabels(base['Labels']), [labels.environment]: image.environment, [labels.version]: String(image.version) },
     },
-    rootfs,
-    ...(history && { history }),
-  }
+    rootfs: { type: 'layers', diff_ids: diffIds },
+  })
+}
+
+const publishedConfig = z.object({
+  architecture: z.string(),
+  os: z.string(),
+  variant: z.string().optional(),
+  config: z.record(z.string(), z.unknown()).nullish(),
+})
+
+/** What of a published configuration goes on into a later version of the same environment, or of another. */
+export function identityOf(config: string): Pick<ImageIdentity, 'architecture' | 'os' | 'variant' | 'env' | 'baseConfig'> {
+  const { config: run, ...platform } = publishedConfig.parse(JSON.parse(config))
+  return { ...platform, env: z.array(z.string()).nullish().parse(run?.['Env']) ?? [], baseConfig: run ?? undefined }
 }
 
 // --- internal ---

@@ -14,7 +14,7 @@ export type VersionLayer = z.infer<typeof layerSchema>
 
 /** What stands beside each tarball as `<environment>-<seconds>.json`. Units: bytes, Unix seconds, ISO 8601 UTC. */
 export const versionManifestSchema = z.strictObject({
-  formatVersion: z.literal(1),
+  formatVersion: z.literal(2),
   environment: z.string(),
   version: z.int().nonnegative(),
   baseImage: z.string(),
@@ -27,9 +27,17 @@ export const versionManifestSchema = z.strictObject({
   manifestDigest: digest,
   /** Whole tarball. */
   size: z.int().nonnegative(),
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  /** Bytes that no version before had: its own layers. */
+  newBytes: z.int().nonnegative(),
   architecture: z.string(),
   os: z.string(),
+  /** The image configuration, byte for byte; `configDigest` is its digest. Here too, so that a node reads nothing but layers from the tarball. */
+  config: z.string().max(1024 * 1024),
+  /** Lowest first. */
   layers: z.array(layerSchema),
+  /** How many of the layers, from the lowest, are the base image's. */
+  baseLayers: z.int().nonnegative(),
+  /** The version that a rollback made current again. */
+  restores: z.int().nonnegative().optional(),
 })
 export type VersionManifest = z.infer<typeof versionManifestSchema>

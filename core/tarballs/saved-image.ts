@@ -14,7 +14,7 @@ export function findConfig(documents: Documents): unknown {
   try {
     return documents.has('manifest.json') ? byManifest(documents) : byIndex(documents)
   } catch (error) {
-    throw new HakuError('tarball.damaged', `The Docker Engine sent an archive that is not one image: ${errorMessage(error)}. Try again; if it stays so, the Engine's storage is damaged.`, { cause: error })
+    throw new HakuError('tarball.damaged', `The archive is not one image: ${errorMessage(error)}.`, { cause: error })
   }
 }
 

@@ -17,21 +17,21 @@ export interface ByteRange {
   end: number
 }
 
-/**
- * A tarball that is being written. Exactly one of {@link publish} and {@link abort} ends it.
- *
- * Writes are sequential; `patch` rewrites bytes that were written before, because the header of a layer can only be known
- * once the layer went by (see `archive.ts`).
- */
+/** The beginning of a new tarball: the first `length` bytes of another one. */
+export interface TarballStart {
+  environment: string
+  version: number
+  length: number
+}
+
+/** A tarball that is being written, from its first byte to its last. Exactly one of {@link publish} and {@link abort} ends it. */
 export interface TarballWriter {
-  /** Bytes written so far: where the next write goes. */
+  /** Bytes so far: where the next write goes. */
   readonly position: number
+  /** The chunk MUST NOT change before it resolves. */
   write(chunk: Uint8Array): Promise<void>
-  patch(position: number, chunk: Uint8Array): Promise<void>
   /** Flushes to stable storage and checks the size. Nothing is written after this. */
   finish(): Promise<void>
-  /** Streams back what was written, from the storage: for the digest over the whole file. Only after `finish`. */
-  readBack(): Readable
   /**
    * Makes tarball and manifest visible: tarball first, manifest last. MUST be atomic for readers, MUST refuse
    * (`environment.busy`) to replace a version that exists. Only after `finish`.
@@ -42,7 +42,7 @@ export interface TarballWriter {
 }
 
 /**
- * Where tarballs live. Implementations: a directory (local disk, NFS), later S3. All pass `test/conformance/tarball-store`.
+ * Where tarballs live. Implementations: a directory (local disk, NFS) and S3. All pass `test/conformance/tarball-store`.
  *
  * - Every method MUST throw `storage.unavailable` when the storage itself is not there, and never answer "empty" for it.
  * - Names that do not follow the grammar of `core/paths` are invisible, never touched.
@@ -64,8 +64,11 @@ export interface TarballStore {
   readManifest(environment: string, version: number): Promise<VersionManifest | undefined>
   /** Streams a tarball, or a range of it. Errors of the storage arrive on the stream. @throws `tarball.not_found` */
   read(environment: string, version: number, range?: ByteRange): Promise<Readable>
-  /** Starts writing a version. Nothing is visible before {@link TarballWriter.publish}. */
-  createWriter(environment: string, version: number): Promise<TarballWriter>
+  /**
+   * Starts writing a version. Nothing is visible before {@link TarballWriter.publish}. With `start` it begins as another tarball
+   * does, copied by the storage itself where it can.
+   */
+  createWriter(environment: string, version: number, start?: TarballStart): Promise<TarballWriter>
   /** Removes a version: manifest first, so that no reader trusts half of it. Idempotent. */
   remove(environment: string, version: number): Promise<void>
   /** Removes what a crash of this owner left behind; never another owner's. Resolves to the removed keys. */

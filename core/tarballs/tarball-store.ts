@@ -22,8 +22,9 @@ export function createTarballStore(driver: StreamingDriver, ownerId: string): Ta
   /** Temporary keys that this process writes to right now: no litter. */
   const live = new Set<string>()
 
-  async function list(): Promise<TarballEntry[]> {
-    const found = await driver.listEntries()
+  async function list(environment?: string): Promise<TarballEntry[]> {
+    // Of one environment only its own files are asked for. What waits is asked for last: it waits from before its tarball is there.
+    const found = environment === undefined ? await driver.listEntries() : [...(await driver.listEntries(`${environment}-`)), ...(await driver.listEntries(TEMPORARY_PREFIX))]
     const waiting = new Set(found.map(({ key }) => tarballWaitingFor(key)))
     const entries = found.flatMap(({ key, size }) => {
       const parsed = parseExactly(key)
@@ -41,15 +42,15 @@ export function createTarballStore(driver: StreamingDriver, ownerId: string): Ta
   }
 
   async function isWaiting(fileName: string): Promise<boolean> {
-    return (await driver.listEntries()).some(({ key }) => tarballWaitingFor(key) === fileName)
+    return (await driver.listEntries(TEMPORARY_PREFIX)).some(({ key }) => tarballWaitingFor(key) === fileName)
   }
 
   return {
-    list,
+    list: () => list(),
     find,
     async listVersions(environment) {
       assertEnvironmentName(environment)
-      return (await list()).filter((entry) => entry.environment === environment)
+      return (await list(environment)).filter((entry) => entry.environment === environment)
     },
 
     async readManifest(environment, version) {
@@ -63,7 +64,7 @@ export function createTarballStore(driver: StreamingDriver, ownerId: string): Ta
 
     read: (environment, version, range) => driver.openRange(tarballFileName(environment, version), range),
 
-    async createWriter(environment, version) {
+    async createWriter(environment, version, start) {
       assertEnvironmentName(environment)
       const tarballKey = tarballFileName(environment, version)
       if (await driver.stat(tarballKey)) throw new HakuError('environment.busy', `${tarballKey} exists already. Does another Host write to the same shared directory?`)
@@ -71,7 +72,8 @@ export function createTarballStore(driver: StreamingDriver, ownerId: string): Ta
       const keys = { tarball: temporaryKey(tarballKey), manifest: temporaryKey(manifestKey) }
       live.add(keys.tarball).add(keys.manifest)
       const forget = () => live.delete(keys.tarball) && live.delete(keys.manifest)
-      const file = await driver.createFile(keys.tarball).catch((error: unknown) => {
+      const copied = start && { key: tarballFileName(start.environment, start.version), length: start.length }
+      const file = await driver.createFile({ temporary: keys.tarball, final: tarballKey }, copied).catch((error: unknown) => {
         forget()
         throw error
       })
@@ -85,10 +87,11 @@ export function createTarballStore(driver: StreamingDriver, ownerId: string): Ta
     },
 
     async sweep() {
-      const litter = (await driver.listEntries()).map(({ key }) => key).filter((key) => key.startsWith(temporaryPrefix(ownerId)) && !live.has(key))
+      const litter = (await driver.listEntries(TEMPORARY_PREFIX)).map(({ key }) => key).filter((key) => key.startsWith(temporaryPrefix(ownerId)) && !live.has(key))
       const unfinished = (await Promise.all(litter.map((key) => unfinishedTarball(driver, key)))).filter((key) => key !== undefined)
       // Tarballs first: without the temporary manifest nobody would know them any more.
-      for (const key of [...unfinished, ...litter]) await driver.removeItem?.(key, {})
+      for (const key of unfinished) await driver.removeItem?.(key, {})
+      for (const key of litter) await driver.discard(key)
       return [...unfinished, ...litter]
     },
 
@@ -114,11 +117,11 @@ function createWriter({ driver, file, environment, version, temporaryManifestKey
 
   async function publish(manifest: VersionManifest): Promise<void> {
     assertDescribes(manifest, { environment, version, fileName: tarballKey, size: file.position })
-    const note = await driver.createFile(temporaryManifestKey)
+    const note = await driver.createFile({ temporary: temporaryManifestKey, final: manifestKey })
     try {
       await note.write(Buffer.from(`${JSON.stringify(manifest, undefined, 2)}\n`))
       await note.finish()
-      await file.commit(tarballKey)
+      await file.commit()
       await commitManifest(note)
     } catch (error) {
       // The first error is the one to tell; what stays is litter for the next sweep.
@@ -130,7 +133,7 @@ function createWriter({ driver, file, environment, version, temporaryManifestKey
     try {
       // One whose tarball somebody removed by hand belongs to nothing.
       if (await driver.stat(manifestKey)) await driver.removeItem?.(manifestKey, {})
-      await note.commit(manifestKey)
+      await note.commit()
     } catch (error) {
       await driver.removeItem?.(tarballKey, {})
       throw error
@@ -142,9 +145,7 @@ function createWriter({ driver, file, environment, version, temporaryManifestKey
       return file.position
     },
     write: (chunk) => file.write(chunk),
-    patch: (position, chunk) => file.patch(position, chunk),
     finish: () => file.finish(),
-    readBack: () => file.readBack(),
     async publish(manifest) {
       await publish(manifest)
       forget()
@@ -174,8 +175,8 @@ function assertDescribes(manifest: VersionManifest, entry: TarballEntry): void {
   throw new HakuError('internal.error', `A manifest for ${tarballFileName(environment, version)} of ${size} bytes was given to ${entry.fileName} of ${entry.size} bytes`)
 }
 
-/** A manifest has some hundred bytes for each layer. */
-const MANIFEST_LIMIT = 1024 * 1024
+/** A manifest has some hundred bytes for each layer, and the image's configuration. */
+const MANIFEST_LIMIT = 4 * 1024 * 1024
 
 async function readText(driver: StreamingDriver, key: string): Promise<string | undefined> {
   try {

@@ -3,8 +3,8 @@ import type { TaskOrder } from '#core/api/schemas.ts'
 import type { Engine } from '#core/engine/engine.ts'
 import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
 import { labels } from '#core/paths.ts'
+import { openLoadable } from '#core/tarballs/loadable.ts'
 import type { TarballStore } from '#core/tarballs/store.ts'
-import { openVerified } from '#core/tarballs/verified.ts'
 import { createBackoff } from '../backoff.ts'
 
 export interface LoadOptions {
@@ -73,7 +73,9 @@ async function loadOnce({ engine, tarballs, order, closing }: LoadOptions): Prom
 async function openTarball(tarballs: TarballStore, { environment, version, fileName }: TaskOrder): Promise<Readable> {
   const entry = await tarballs.find(environment, version)
   if (!entry) throw new HakuError('tarball.not_found', `${fileName} is not on the shared storage as this node sees it. Was it removed? Package the environment again, and check that Host and node mount the same directory.`)
-  return openVerified(tarballs, entry, await tarballs.readManifest(environment, version))
+  const manifest = await tarballs.readManifest(environment, version)
+  if (!manifest) return tarballs.read(environment, version)
+  return openLoadable({ entry, manifest, layers: manifest.layers, read: ({ offset, size }) => tarballs.read(environment, version, { start: offset, end: offset + size }) })
 }
 
 /** For a tarball made by other tools: the image with our labels, or the only one. */

@@ -61,4 +61,17 @@ export const migrations: Record<string, Migration> = {
       await db.schema.createIndex('tasks_node').on('tasks').columns(['node', 'state']).execute()
     },
   },
+  '002-version-marks': {
+    async up(db: Kysely<unknown>) {
+      await db.schema
+        .createTable('version_marks')
+        .addColumn('environment', 'text', (column) => column.notNull())
+        .addColumn('version', 'integer', (column) => column.notNull())
+        .addColumn('pinned', 'integer', (column) => column.notNull())
+        .addColumn('candidate', 'integer', (column) => column.notNull())
+        .addColumn('damage', 'text')
+        .addPrimaryKeyConstraint('version_marks_key', ['environment', 'version'])
+        .execute()
+    },
+  },
 }

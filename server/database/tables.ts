@@ -6,6 +6,7 @@ export interface Tables {
   operations: OperationTable
   nodes: NodeTable
   tasks: TaskTable
+  version_marks: VersionMarkTable
 }
 
 interface OperationTable {
@@ -60,6 +61,16 @@ interface TaskTable {
   sequence: Generated<number>
   stdout_bytes: number | null
   stderr_bytes: number | null
+}
+
+interface VersionMarkTable {
+  environment: string
+  version: number
+  /** 0 or 1. */
+  pinned: number
+  /** 0 or 1. */
+  candidate: number
+  damage: string | null
 }
 
 export type OperationRow = Selectable<OperationTable>

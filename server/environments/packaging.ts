@@ -1,21 +1,28 @@
-import { userInfo } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import type { Operation, Version } from '#core/api/schemas.ts'
+import type { CreateVersionBody, Operation, Version } from '#core/api/schemas.ts'
 import type { ContainerDetails, Engine } from '#core/engine/engine.ts'
 import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
-import { imageTag, packagingTag, tarballFileName } from '#core/paths.ts'
-import { writeArchive } from '#core/tarballs/archive.ts'
+import { packagingTag } from '#core/paths.ts'
+import { assembleTarball } from '#core/tarballs/assemble.ts'
+import type { ImageIdentity } from '#core/tarballs/image-config.ts'
 import type { VersionManifest } from '#core/tarballs/manifest.ts'
-import type { TarballStore, TarballWriter } from '#core/tarballs/store.ts'
+import { createSpool } from '#core/tarballs/spool.ts'
+import type { TarballStore } from '#core/tarballs/store.ts'
+import { formatSize } from '#core/tasks/sizes.ts'
 import type { OperationContext, Operations } from '../operations/operations.ts'
+import { startOf } from './basis.ts'
+import type { CapturedStates } from './capture/states.ts'
+import { type TakenLayers, takeLayers } from './change.ts'
 import { type Containers, STOP_GRACE_SECONDS } from './containers.ts'
+import type { VersionMarks } from './marks.ts'
 import { type PackagingUndo, undoPackaging } from './recovery.ts'
-import { toVersion } from './versions.ts'
+import type { Versions } from './versions.ts'
 
-/** Packaging of an environment's container as a new version: the guide's six steps, as one operation. */
+/** Packaging of an environment's container as a new version, as one operation. */
 export interface Packaging {
   /** @throws `container.not_found`, `environment.busy` */
-  start(name: string, options: { note: string }): Promise<Operation>
+  start(name: string, body: CreateVersionBody): Promise<Operation>
 }
 
 export interface PackagingOptions {
@@ -23,31 +30,28 @@ export interface PackagingOptions {
   containers: Pick<Containers, 'find'>
   operations: Operations
   tarballs: TarballStore
-  keepVersions: number
-  /** Versions that unfinished tasks were promised: they are not pruned. */
-  versionsInUse(environment: string): ReadonlySet<number>
+  versions: Versions
+  marks: VersionMarks
+  states: CapturedStates
+  /** Where changes lie until they are published, one directory for each operation. */
+  spoolDirectory: string
 }
 
 export function createPackaging(options: PackagingOptions): Packaging {
   const { engine, containers, operations } = options
   return {
-    async start(name, { note }) {
+    async start(name, body) {
       await containers.find(name)
       return operations.start('create_version', name, async (context) => {
         const container = await containers.find(name)
         const undo: PackagingUndo = { containerId: container.id, wasRunning: container.status === 'running', imageTag: packagingTag(name, context.id) }
         await context.setUndo(undo)
-        let version: Version
         try {
-          version = await packageContainer(options, { name, note, container, undo, context })
+          return await packageContainer(options, { name, body, container, undo, context })
         } catch (error) {
-          await giveBack(engine, undo, { cause: error, done: () => context.setUndo(null) })
+          await giveBackAfter(engine, undo, { cause: error, done: () => context.setUndo(null) })
           throw error
         }
-        await context.report({ phase: 'restart' })
-        await undoPackaging(engine, undo)
-        await context.setUndo(null)
-        return version
       })
     },
   }
@@ -57,75 +61,96 @@ export function createPackaging(options: PackagingOptions): Packaging {
 
 interface Job {
   name: string
-  note: string
+  body: CreateVersionBody
   container: ContainerDetails
   undo: PackagingUndo
   context: OperationContext
 }
 
-/** Steps 1 to 5; what they leave to be undone on the Engine is the caller's, in success and in failure. */
 async function packageContainer(options: PackagingOptions, job: Job): Promise<Version> {
-  const { engine, tarballs } = options
-  const { name, container, context, undo } = job
-  const version = await nextVersion(tarballs, name)
-
-  await context.report({ phase: 'stop' })
-  if (undo.wasRunning) await engine.stopContainer(container.id, STOP_GRACE_SECONDS)
-  context.signal.throwIfAborted()
-
-  await context.report({ phase: 'commit' })
-  const [repository = '', tag = ''] = undo.imageTag.split(':')
-  const imageId = await engine.commitContainer(container.id, { repository, tag, author: '', comment: job.note })
-  context.signal.throwIfAborted()
-
-  await context.report({ phase: 'save' })
-  const writer = await tarballs.createWriter(name, version)
+  const { name, context, body } = job
+  const version = await options.versions.next(name)
+  const spool = await createSpool(join(options.spoolDirectory, context.id))
+  let manifest: VersionManifest
   try {
-    const manifest = await save(options, { ...job, writer, imageId, version })
+    const taken = await takeLayers({ ...options, ...job, spool, ...containerSteps(options, job) })
+    manifest = await publish(options, { ...job, version, taken })
+    if (taken.tree) await options.states.save(name, { containerId: job.container.id, upperDir: job.container.upperDir ?? '', version, tree: taken.tree })
+    else await options.states.remove(name)
+  } finally {
+    await spool.close()
+  }
+  await undoPackaging(options.engine, job.undo)
+  await context.setUndo(null)
+  await context.report({ phase: 'prune' })
+  await options.versions.prune(name, body.keep)
+  return options.versions.describe(name, manifest.version)
+}
+
+/** Stopping, giving back and committing, as the undo record has them. */
+function containerSteps({ engine }: PackagingOptions, { container, undo, context, body }: Job) {
+  return {
+    async stop() {
+      await context.report({ phase: 'stop' })
+      if (undo.wasRunning) await engine.stopContainer(container.id, STOP_GRACE_SECONDS)
+    },
+    async giveBack() {
+      await context.report({ phase: 'restart' })
+      if (undo.wasRunning) await engine.startContainer(container.id)
+      undo.wasRunning = false
+      await context.setUndo(undo)
+    },
+    commit() {
+      const [repository = '', tag = ''] = undo.imageTag.split(':')
+      return engine.commitContainer(container.id, { repository, tag, author: body.author, comment: body.note })
+    },
+  }
+}
+
+async function publish({ engine, tarballs }: PackagingOptions, job: Job & { version: number; taken: TakenLayers }): Promise<VersionManifest> {
+  const { name, body, container, context, version, taken } = job
+  const { basis, added, baseLayers } = taken
+  context.signal.throwIfAborted()
+  const base = await engine.inspectImage(container.imageId)
+  const { architecture } = await engine.info()
+  const image: ImageIdentity = {
+    environment: name,
+    version,
+    author: body.author,
+    created: new Date().toISOString(),
+    architecture: base?.architecture ?? architecture,
+    os: base?.os ?? 'linux',
+    variant: base?.variant,
+    env: container.env,
+    baseConfig: base?.config,
+  }
+  const newBytes = added.reduce((sum, { size }) => sum + size, 0)
+  await context.report({ phase: 'copy', bytes: null, totalBytes: null })
+  const writer = await tarballs.createWriter(name, version, basis && startOf(basis))
+  try {
+    await assertRoom(tarballs, newBytes)
+    const before = writer.position
+    const manifest = await assembleTarball({
+      writer, reused: basis?.layers ?? [], added, baseLayers, baseImage: container.image, note: body.note, image,
+      signal: context.signal,
+      onProgress: (bytes) => void context.report({ phase: 'write', bytes: bytes - before, totalBytes: Math.max(newBytes, bytes - before) }),
+    })
     context.signal.throwIfAborted()
-    await context.report({ phase: 'publish', bytes: manifest.size, totalBytes: manifest.size })
+    await context.report({ phase: 'publish', bytes: manifest.newBytes, totalBytes: manifest.newBytes })
     await writer.publish(manifest)
+    return manifest
   } catch (error) {
     await writer.abort()
     throw error
   }
-
-  // From here on the version is there for everybody: what follows is no longer undone.
-  await context.report({ phase: 'prune' })
-  await prune(options, name)
-  const entry = await tarballs.find(name, version)
-  if (!entry) throw new HakuError('tarball.not_found', `${tarballFileName(name, version)} was published and is gone already. Did somebody remove it?`)
-  return toVersion(tarballs, entry)
 }
 
-async function save({ engine }: PackagingOptions, job: Job & { writer: TarballWriter; imageId: string; version: number }): Promise<VersionManifest> {
-  const { name, note, container, context, writer, imageId, version } = job
-  const committed = await engine.inspectImage(imageId)
-  if (!committed) throw new HakuError('image.not_found', `The image that was just committed from ${name} is gone. Was it removed by another program?`)
-  const base = await engine.inspectImage(container.imageId)
-  const created = new Date().toISOString()
-  const author = userInfo().username
-  const archive = await writeArchive({
-    source: await engine.saveImage(imageId, { signal: context.signal }),
-    writer,
-    expectedLayers: committed.layers,
-    image: { environment: name, version, repoTag: imageTag(name), baseConfig: base?.config, author, created },
-    signal: context.signal,
-    onProgress: (bytes) => void context.report({ phase: 'save', bytes, totalBytes: Math.max(committed.size, bytes) }),
-  })
-  return { formatVersion: 1, environment: name, version, baseImage: container.image, created, author, note, ...archive, architecture: committed.architecture, os: committed.os }
-}
+/** Documents, headers, the manifest. */
+const DOCUMENT_BYTES = 1024 * 1024
 
-/** Grows even if the clock goes back. */
-async function nextVersion(tarballs: TarballStore, name: string): Promise<number> {
-  const [newest] = await tarballs.listVersions(name)
-  return Math.max(Math.floor(Date.now() / 1000), (newest?.version ?? 0) + 1)
-}
-
-async function prune({ tarballs, keepVersions, versionsInUse }: PackagingOptions, name: string): Promise<void> {
-  const inUse = versionsInUse(name)
-  const superseded = (await tarballs.listVersions(name)).slice(keepVersions)
-  for (const { version } of superseded) if (!inUse.has(version)) await tarballs.remove(name, version)
+async function assertRoom(tarballs: TarballStore, layerBytes: number): Promise<void> {
+  const [needed, free] = [layerBytes + DOCUMENT_BYTES, await tarballs.freeSpace()]
+  if (free !== undefined && free < needed) throw new HakuError('storage.full', `The shared storage has ${formatSize(free)} free, and the new version needs ${formatSize(needed)}. Make room and try again; nothing of what was there has changed.`)
 }
 
 /** Between two tries to reach an Engine that went away in the middle. */
@@ -135,7 +160,7 @@ const ENGINE_RETRY_MS = 2000
  * After a failure. If this fails too, both are told. An Engine that is away is tried until it is back; whatever is left when
  * the Host ends, its next start tries again.
  */
-async function giveBack(engine: Engine, undo: PackagingUndo, { cause, done }: { cause: unknown; done: () => Promise<void> }): Promise<void> {
+async function giveBackAfter(engine: Engine, undo: PackagingUndo, { cause, done }: { cause: unknown; done: () => Promise<void> }): Promise<void> {
   try {
     await undoPackaging(engine, undo)
     await done()

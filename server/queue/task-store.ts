@@ -14,6 +14,8 @@ export interface TaskStore {
   find(id: string): Promise<TaskRecord | undefined>
   /** Unfinished tasks, oldest first. */
   active(): TaskRecord[]
+  /** Versions of an environment that unfinished tasks were promised. */
+  versionsInUse(environment: string): Set<number>
   /** Those of `ids` that are taken for lost. */
   findLost(ids: string[]): Promise<TaskRecord[]>
   list(query: TaskQuery): Promise<TaskRecord[]>
@@ -76,6 +78,7 @@ export async function createTaskStore({ database, relaxed }: TaskStoreOptions): 
     changes,
     find,
     get,
+    versionsInUse: (environment) => new Set([...active.values()].filter((task) => task.environment === environment).map(({ version }) => version)),
     active: () => [...active.values()].sort((left, right) => (left.id < right.id ? -1 : 1)),
     async add(records) {
       await database.insertInto('tasks').values(records.map(toRow)).execute()

@@ -2,12 +2,11 @@ import type { Node, SubmitBody, Task, TaskOrder, TaskReport } from '#core/api/sc
 import { HakuError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 import { quote } from '#core/names.ts'
-import type { TarballStore } from '#core/tarballs/store.ts'
 import { holdsResources, isFinal } from '#core/tasks/states.ts'
 import { parseTarget } from '#core/tasks/targets.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import { resolveUserMounts } from '../environments/mounts.ts'
-import { latestVersion } from '../environments/versions.ts'
+import type { Versions } from '../environments/versions.ts'
 import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
 import { couldEverFit, type NodeCapacity, planPlacements } from '../scheduler/plan.ts'
 import { createDeliveries } from './deliveries.ts'
@@ -31,21 +30,19 @@ export interface Tasks {
   report(hostname: string, instanceId: string, reports: TaskReport[]): Promise<{ acknowledged: string[]; unknown: string[] }>
   /** A node with what tasks have reserved on it. */
   toNode(record: NodeRecord): Node
-  /** Versions that unfinished tasks were promised. */
-  versionsInUse(environment: string): Set<number>
   close(): void
 }
 
 export interface TasksOptions {
   store: TaskStore
   nodes: Nodes
-  tarballs: TarballStore
+  versions: Pick<Versions, 'resolve'>
   dispatcher: Dispatcher
   docker: { network: string; tasks_privileged: boolean; additional_mounts: readonly string[]; allowed_mounts: readonly string[] }
 }
 
 /** The queue. Starts at once with what an earlier Host left unfinished. */
-export function createTasks({ store, nodes, tarballs, dispatcher, docker }: TasksOptions): Tasks {
+export function createTasks({ store, nodes, versions, dispatcher, docker }: TasksOptions): Tasks {
   const reasons = new Map<string, string>()
   const missedBeats = new Map<string, number>()
   const deliveries = createDeliveries({ store, dispatcher, toOrder })
@@ -144,7 +141,7 @@ export function createTasks({ store, nodes, tarballs, dispatcher, docker }: Task
       const targets = body.targets.map((text) => readTarget(text, nodes))
       await resolveUserMounts(body.mounts, docker.allowed_mounts)
       assertFits(body, targets, nodes.list())
-      const { version, pinned } = await latestVersion(tarballs, body.environment)
+      const { version, pinned } = await versions.resolve(body.environment)
       const submitted = new Date().toISOString()
       const { targets: _, environment, command, env, mounts, cores, memoryBytes } = body
       const records = (targets.length > 0 ? targets : [null]).map((target): TaskRecord => ({
@@ -203,7 +200,6 @@ export function createTasks({ store, nodes, tarballs, dispatcher, docker }: Task
       return { hostname, url, state: online ? 'online' : 'offline', lastHeartbeat: lastHeartbeat.toISOString(), cores, coresReserved, memoryBytes, memoryReservedBytes, usage, engine, runnerVersion }
     },
 
-    versionsInUse: (environment) => new Set(store.active().filter((task) => task.environment === environment).map((task) => task.version)),
 
     close: () => deliveries.close(),
   }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Kysely } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createContainerBody, type Operation } from '#core/api/schemas.ts'
+import { createContainerBody, createVersionBody, type Operation } from '#core/api/schemas.ts'
 import { openDatabase } from '#core/database/open.ts'
 import { demultiplex } from '#core/engine/demultiplex.ts'
 import { createDockerEngine } from '#core/engine/docker.ts'
@@ -12,11 +12,9 @@ import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
 import type { TarballStore } from '#core/tarballs/store.ts'
 import { migrations } from '#server/database/migrations.ts'
 import type { Tables } from '#server/database/tables.ts'
-import { createContainers } from '#server/environments/containers.ts'
-import { createPackaging } from '#server/environments/packaging.ts'
-import { createOperations } from '#server/operations/operations.ts'
 import { startTestEngine, type TestEngine, whyNoEngines } from '#test/engines/engine.ts'
 import type { Release } from '#test/engines/releases.ts'
+import { createEnvironmentServices } from '#test/support/environments.ts'
 import { ensureBusybox } from '#test/support/images.ts'
 
 const missing = whyNoEngines()
@@ -57,15 +55,13 @@ describe.skipIf(missing)('a tarball', () => {
   async function packageOn(release: Release, name: string): Promise<number> {
     const engine = engineOf(release)
     await ensureBusybox(engines.get(release)?.socketPath ?? '')
-    const operations = createOperations(database)
-    const containers = createContainers({ engine, operations, allowedMounts: [] })
-    const packaging = createPackaging({ engine, containers, operations, tarballs: store, keepVersions: 1, versionsInUse: () => new Set() })
+    const { operations, containers, packaging } = await createEnvironmentServices({ engine, database, tarballs: store, stateDirectory: join(directory, 'state') })
     const end = async (started: Promise<Operation>) => operations.get((await started).id, 60)
     const created = await end(containers.create(createContainerBody.parse({ name, image: 'busybox:latest' })))
     expect(created.error).toBeNull()
     const { stream } = await engine.exec(name, { command: ['sh', '-c', `echo made on ${release} > /proof; rm /bin/vi; ln -s /proof /link`], tty: false })
     for await (const _ of stream.resume()) continue
-    const packaged = await end(packaging.start(name, { note: '' }))
+    const packaged = await end(packaging.start(name, createVersionBody.parse({ note: '' })))
     expect(packaged.error).toBeNull()
     return (packaged.result as { version: number }).version
   }

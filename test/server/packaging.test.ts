@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Kysely } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { createContainerBody, type Operation } from '#core/api/schemas.ts'
+import { createContainerBody, createVersionBody, type Operation } from '#core/api/schemas.ts'
 import { openDatabase } from '#core/database/open.ts'
 import type { Engine } from '#core/engine/engine.ts'
 import { HakuError } from '#core/errors.ts'
@@ -12,10 +12,11 @@ import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
 import type { TarballStore, TarballWriter } from '#core/tarballs/store.ts'
 import { migrations } from '#server/database/migrations.ts'
 import type { Tables } from '#server/database/tables.ts'
-import { type Containers, createContainers } from '#server/environments/containers.ts'
-import { createPackaging, type Packaging } from '#server/environments/packaging.ts'
+import type { Containers } from '#server/environments/containers.ts'
+import type { Packaging } from '#server/environments/packaging.ts'
 import { undoOperation } from '#server/environments/recovery.ts'
 import { createOperations, type Operations } from '#server/operations/operations.ts'
+import { createEnvironmentServices } from '#test/support/environments.ts'
 import { engineMissing, socketPath, testEngine } from '#test/support/engine.ts'
 import { type Faults, withFaults } from '#test/support/faulty-engine.ts'
 import { ensureBusybox } from '#test/support/images.ts'
@@ -42,7 +43,7 @@ describe.skipIf(engineMissing)('packaging', () => {
     faults = {}
     engine = withFaults(real, faults)
     inUse = new Set()
-    build(createFileSystemStore({ directory, ownerId: 'me' }))
+    await build(createFileSystemStore({ directory, ownerId: 'me' }))
     expect(await end(containers.create(createContainerBody.parse({ name, image: 'busybox:latest' })))).toMatchObject({ state: 'succeeded' })
   })
   afterEach(async () => {
@@ -56,11 +57,9 @@ describe.skipIf(engineMissing)('packaging', () => {
     expect(await real.inspectImage(`hakuriver/${name}:base`)).toBeUndefined()
   })
 
-  function build(store: TarballStore): void {
+  async function build(store: TarballStore): Promise<void> {
     tarballs = store
-    operations = createOperations(database)
-    containers = createContainers({ engine, operations, allowedMounts: [] })
-    packaging = createPackaging({ engine, containers, operations, tarballs, keepVersions: 1, versionsInUse: () => inUse })
+    ;({ operations, containers, packaging } = await createEnvironmentServices({ engine, database, tarballs, stateDirectory: join(directory, 'state'), inUse: () => inUse }))
   }
 
   async function end(started: Promise<Operation>): Promise<Operation> {
@@ -71,7 +70,7 @@ describe.skipIf(engineMissing)('packaging', () => {
   const status = async () => (await real.inspectContainer(name))?.status
 
   it('publishes a version, leaves no image, and gives the running container back', async () => {
-    const operation = await end(packaging.start(name, { note: 'first' }))
+    const operation = await end(packaging.start(name, createVersionBody.parse({ note: 'first' })))
     expect(operation).toMatchObject({ state: 'succeeded', error: null, result: { environment: name, note: 'first', baseImage: 'busybox:latest' } })
     expect(files()).toHaveLength(2)
     expect(await status()).toBe('running')
@@ -80,35 +79,35 @@ describe.skipIf(engineMissing)('packaging', () => {
 
   it('takes the version before away, of this very name', async () => {
     writeFileSync(join(directory, `${name}-gpu-1700000000.tar`), '')
-    await end(packaging.start(name, { note: '' }))
-    const second = await end(packaging.start(name, { note: '' }))
+    await end(packaging.start(name, createVersionBody.parse({ note: '' })))
+    const second = await end(packaging.start(name, createVersionBody.parse({ note: '' })))
     const { result } = second as { result: { version: number } }
     expect(files()).toEqual([`${name}-${result.version}.json`, `${name}-${result.version}.tar`, `${name}-gpu-1700000000.tar`].toSorted())
   })
 
   it('keeps a version that a task waits for', async () => {
-    const { result } = (await end(packaging.start(name, { note: '' }))) as { result: { version: number } }
+    const { result } = (await end(packaging.start(name, createVersionBody.parse({ note: '' })))) as { result: { version: number } }
     inUse.add(result.version)
-    await end(packaging.start(name, { note: '' }))
+    await end(packaging.start(name, createVersionBody.parse({ note: '' })))
     expect((await tarballs.listVersions(name)).map(({ version }) => version)).toContain(result.version)
   })
 
   it('leaves a stopped container stopped', async () => {
     await containers.stop(name)
-    expect(await end(packaging.start(name, { note: '' }))).toMatchObject({ state: 'succeeded' })
+    expect(await end(packaging.start(name, createVersionBody.parse({ note: '' })))).toMatchObject({ state: 'succeeded' })
     expect(await status()).toBe('exited')
   })
 
   it('versions grow, also when the clock does not', async () => {
     writeFileSync(join(directory, `${name}-99999999999.tar`), '')
-    const { result } = (await end(packaging.start(name, { note: '' }))) as { result: { version: number } }
+    const { result } = (await end(packaging.start(name, createVersionBody.parse({ note: '' })))) as { result: { version: number } }
     expect(result.version).toBe(100_000_000_000)
   })
 
   it('refuses a second one at the same time, and other changes too', async () => {
-    const first = packaging.start(name, { note: '' })
+    const first = packaging.start(name, createVersionBody.parse({ note: '' }))
     await first
-    await expect(packaging.start(name, { note: '' })).rejects.toThrow(expect.objectContaining({ code: 'environment.busy' }))
+    await expect(packaging.start(name, createVersionBody.parse({ note: '' }))).rejects.toThrow(expect.objectContaining({ code: 'environment.busy' }))
     await expect(containers.stop(name)).rejects.toThrow(expect.objectContaining({ code: 'environment.busy' }))
     await expect(containers.remove(name)).rejects.toThrow(expect.objectContaining({ code: 'environment.busy' }))
     expect(await end(first)).toMatchObject({ state: 'succeeded' })
@@ -116,12 +115,12 @@ describe.skipIf(engineMissing)('packaging', () => {
 
   describe.each(['running', 'exited'] as const)('a failure, with the container %s', (before) => {
     it.each(['stopContainer', 'commitContainer', 'inspectImage', 'saveImage'] as const)('of %s gives back what was there', async (method) => {
-      await end(packaging.start(name, { note: '' }))
+      await end(packaging.start(name, createVersionBody.parse({ note: '' })))
       const published = files()
       if (before === 'exited') await containers.stop(name)
       faults.failOn = method
       faults.error = new HakuError('engine.failed', 'it broke')
-      const operation = await end(packaging.start(name, { note: '' }))
+      const operation = await end(packaging.start(name, createVersionBody.parse({ note: '' })))
       // A stopped container is not stopped again.
       const failed = !(method === 'stopContainer' && before === 'exited')
       expect(operation).toMatchObject(failed ? { state: 'failed', error: { code: 'engine.failed', detail: 'it broke' } } : { state: 'succeeded' })
@@ -132,9 +131,9 @@ describe.skipIf(engineMissing)('packaging', () => {
 
     it.each(['write', 'finish', 'publish'] as const)('of the storage at %s gives back what was there', async (method) => {
       const store = createFileSystemStore({ directory, ownerId: 'me' })
-      build({ ...store, createWriter: async (...args) => failing(await store.createWriter(...args), method) })
+      await build({ ...store, createWriter: async (...args) => failing(await store.createWriter(...args), method) })
       if (before === 'exited') await containers.stop(name)
-      expect(await end(packaging.start(name, { note: '' }))).toMatchObject({ state: 'failed', error: { code: 'storage.full' } })
+      expect(await end(packaging.start(name, createVersionBody.parse({ note: '' })))).toMatchObject({ state: 'failed', error: { code: 'storage.full' } })
       expect(files()).toEqual([])
       expect(await status()).toBe(before)
     })
@@ -144,7 +143,7 @@ describe.skipIf(engineMissing)('packaging', () => {
     faults.before = (method) => {
       if (method === 'commitContainer') faults.isDown = true
     }
-    expect(await end(packaging.start(name, { note: '' }))).toMatchObject({ state: 'failed', error: { code: 'engine.unavailable' } })
+    expect(await end(packaging.start(name, createVersionBody.parse({ note: '' })))).toMatchObject({ state: 'failed', error: { code: 'engine.unavailable' } })
     expect(await status()).toBe('exited')
     faults.isDown = false
     await expect.poll(status, { timeout: 20_000 }).toBe('running')
@@ -153,7 +152,7 @@ describe.skipIf(engineMissing)('packaging', () => {
 
   it('is undone when cancelled', async () => {
     faults.before = (method) => (method === 'saveImage' ? void operations.cancel(started) : undefined)
-    const operation = await packaging.start(name, { note: '' })
+    const operation = await packaging.start(name, createVersionBody.parse({ note: '' }))
     const started = operation.id
     expect(await operations.get(started, 60)).toMatchObject({ state: 'cancelled', error: { code: 'operation.cancelled' } })
     expect(files()).toEqual([])
@@ -170,7 +169,7 @@ describe.skipIf(engineMissing)('packaging', () => {
         return new Promise<void>(() => undefined)
       }
     })
-    const { id } = await packaging.start(name, { note: '' })
+    const { id } = await packaging.start(name, createVersionBody.parse({ note: '' }))
     await reached
     expect(await status()).toBe('exited')
     const next = createOperations(database)
@@ -184,7 +183,7 @@ describe.skipIf(engineMissing)('packaging', () => {
     const foreign = `${name}-foreign`
     const id = await real.createContainer({ name: foreign, image: 'busybox:latest', command: ['sleep', '100'], env: {}, labels: {}, mounts: [], logs: 'none' })
     try {
-      await expect(packaging.start(foreign, { note: '' })).rejects.toThrow(expect.objectContaining({ code: 'container.not_found' }))
+      await expect(packaging.start(foreign, createVersionBody.parse({ note: '' }))).rejects.toThrow(expect.objectContaining({ code: 'container.not_found' }))
       await expect(containers.stop(foreign)).rejects.toThrow(expect.objectContaining({ code: 'container.not_found' }))
       expect((await containers.list()).map((container) => container.name)).not.toContain(foreign)
       const create = (ifNotExists: boolean) => containers.create(createContainerBody.parse({ name: foreign, image: 'busybox:latest', ifNotExists }))
@@ -217,8 +216,6 @@ function failing(writer: TarballWriter, method: 'write' | 'finish' | 'publish'):
       return writer.position
     },
     write: (chunk) => (method === 'write' && writer.position > 0 ? full() : writer.write(chunk)),
-    patch: (position, chunk) => writer.patch(position, chunk),
-    readBack: () => writer.readBack(),
     finish: () => (method === 'finish' ? full() : writer.finish()),
     publish: (manifest) => (method === 'publish' ? full() : writer.publish(manifest)),
     abort: () => writer.abort(),

@@ -7,6 +7,9 @@ import { submitBody, type SubmitBody, type TaskReport } from '#core/api/schemas.
 import { openDatabase } from '#core/database/open.ts'
 import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
 import type { TaskState } from '#core/tasks/states.ts'
+import { createVersionMarks } from '#server/environments/marks.ts'
+import { createVersions } from '#server/environments/versions.ts'
+import { manifestWith } from '#test/support/environments.ts'
 import { migrations } from '#server/database/migrations.ts'
 import type { Tables } from '#server/database/tables.ts'
 import { createNodes, type Nodes } from '#server/nodes/nodes.ts'
@@ -27,7 +30,7 @@ beforeEach(async () => {
   const writer = await tarballs.createWriter('my-env', 7)
   await writer.write(Buffer.from('archive'))
   await writer.finish()
-  await writer.publish({ formatVersion: 1, environment: 'my-env', version: 7, baseImage: 'b', created: new Date().toISOString(), author: '', note: '', configDigest: `sha256:${'1'.repeat(64)}`, manifestDigest: `sha256:${'2'.repeat(64)}`, size: 7, sha256: '3'.repeat(64), architecture: 'amd64', os: 'linux', layers: [] })
+  await writer.publish(manifestWith({ environment: 'my-env', version: 7, size: 7 }))
   node = createNodeModel()
   await start()
 })
@@ -42,7 +45,8 @@ async function start(): Promise<void> {
   nodes = await createNodes({ database, heartbeatSeconds: 5, timeoutFactor: 6 })
   store = await createTaskStore({ database, relaxed: database })
   const tarballs = createFileSystemStore({ directory, ownerId: 'test' })
-  tasks = createTasks({ store, nodes, tarballs, dispatcher: node.dispatcher, docker: { network: 'host', tasks_privileged: false, additional_mounts: [], allowed_mounts: [] } })
+  const versions = createVersions({ tarballs, marks: await createVersionMarks(database), keepVersions: 1, inUse: store.versionsInUse })
+  tasks = createTasks({ store, nodes, versions, dispatcher: node.dispatcher, docker: { network: 'host', tasks_privileged: false, additional_mounts: [], allowed_mounts: [] } })
 }
 
 async function stop(): Promise<void> {

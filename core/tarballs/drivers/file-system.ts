@@ -35,11 +35,18 @@ export function createFileSystemDriver({ directory }: { directory: string }): St
       return size === undefined ? undefined : { size }
     })
   const openRange = (key: string, range?: ByteRange) => attempt(() => openFile(directory, path(key), range))
-  const listEntries = () =>
+  const listEntries = (prefix = '') =>
     attempt(async () => {
-      const names = (await readdir(directory, { withFileTypes: true })).filter((entry) => entry.isFile() && KEY_RE.test(entry.name)).map(({ name }) => name)
+      const names = (await readdir(directory, { withFileTypes: true })).filter((entry) => entry.name.startsWith(prefix) && entry.isFile() && KEY_RE.test(entry.name)).map(({ name }) => name)
       const entries = await Promise.all(names.map(async (key) => ({ key, size: await sizeOf(path(key)) })))
       return entries.filter((entry): entry is { key: string; size: number } => entry.size !== undefined)
+    })
+
+  const remove = (key: string) =>
+    attempt(async () => {
+      await access(directory, constants.W_OK)
+      await unlinkIfThere(path(key))
+      await syncDirectory(directory)
     })
 
   return {
@@ -52,13 +59,9 @@ export function createFileSystemDriver({ directory }: { directory: string }): St
     getMeta: async (key) => (await statKey(key)) ?? null,
     getItem: async (key) => ((await statKey(key)) ? text(await openRange(key)) : null),
     getItemRaw: async (key) => ((await statKey(key)) ? buffer(await openRange(key)) : null),
-    createFile: (key) => attempt(() => createStreamedFile({ path: path(key), target: path })),
-    removeItem: (key) =>
-      attempt(async () => {
-        await access(directory, constants.W_OK)
-        await unlinkIfThere(path(key))
-        await syncDirectory(directory)
-      }),
+    createFile: ({ temporary, final }, start) => attempt(() => createStreamedFile({ path: path(temporary), target: path(final), ...(start && { start: { path: path(start.key), length: start.length } }) })),
+    removeItem: remove,
+    discard: remove,
     freeSpace: () =>
       attempt(async () => {
         await access(directory)

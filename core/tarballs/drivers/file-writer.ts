@@ -1,23 +1,29 @@
-import { type FileHandle, link, open, rename, stat, statfs, unlink } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { constants, createReadStream, createWriteStream } from 'node:fs'
+import { copyFile, type FileHandle, link, open, rename, stat, statfs, truncate, unlink } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { HakuError, systemErrorCode } from '../../errors.ts'
 import type { StreamedFile } from '../driver.ts'
-import { streamFile } from './file-reader.ts'
 import { isFull, storageError } from './file-system-errors.ts'
+import { writeAll, WRITE_BYTES } from './write-all.ts'
 
 export interface FilePlace {
   /** The temporary file. */
   path: string
-  /** Path of a key. */
-  target(key: string): string
+  /** The final one. */
+  target: string
+  /** The file begins with the first `length` bytes of this one. */
+  start?: { path: string; length: number }
 }
 
 /** A new file under a temporary name; fails if it exists. */
-export async function createStreamedFile({ path, target }: FilePlace): Promise<StreamedFile> {
+export async function createStreamedFile({ path, target, start }: FilePlace): Promise<StreamedFile> {
   const directory = dirname(path)
-  const handle = await open(path, 'wx+', MODE)
+  if (start) await copyStart(start, path)
+  const handle = await open(path, start ? 'r+' : 'wx+', MODE)
   const writeBack = createWriteBack(handle)
-  let position = 0
+  let position = start?.length ?? 0
   let isOpen = true
 
   const attempt = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -48,8 +54,6 @@ export async function createStreamedFile({ path, target }: FilePlace): Promise<S
         writeBack.reached(at + chunk.length)
       })
     },
-    patch: (at, chunk) => attempt(() => writeAll(handle, chunk, at)),
-    readBack: () => streamFile({ path, start: 0, end: position }),
     finish: () =>
       attempt(async () => {
         await handle.chmod(MODE).catch(ignoreUnsupported)
@@ -59,7 +63,7 @@ export async function createStreamedFile({ path, target }: FilePlace): Promise<S
         if (size !== position) throw new HakuError('storage.unavailable', `${path} has ${size} bytes after ${position} were written. Check the shared storage.`)
         await close()
       }),
-    commit: (key) => attempt(() => publish(path, target(key))),
+    commit: () => attempt(() => publish(path, target)),
     async abort() {
       await close().catch(() => undefined)
       await attempt(() => unlinkIfThere(path))
@@ -96,36 +100,43 @@ export async function syncDirectory(directory: string): Promise<void> {
 
 /** Runners read under other users, whatever the umask of the Host is. */
 const MODE = 0o644
-/**
- * One write to the page cache takes so much. Not more: for larger ones Linux 6 looks for contiguous memory, and on a virtual
- * machine that is memory nobody touched yet: 640 MB took 0.3 s in writes of 64 KiB, 0.5 s of 128 KiB and 1.6 s of 1 MiB.
- */
-const WRITE_BYTES = 128 * 1024
-const PARALLEL_WRITES = 4
 const WRITE_BACK_BYTES = 64 * 1024 * 1024
 
+/** What the kernel answers where a file can not be cloned. */
+const NO_CLONES = new Set(['EOPNOTSUPP', 'ENOTSUP', 'EXDEV', 'EINVAL', 'ENOSYS', 'ENOTTY', 'EBADF', 'EPERM'])
 const UNSUPPORTED = new Set(['EPERM', 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'])
 /** What `link` answers on file systems without hard links (CIFS, exFAT, some FUSE). */
 const NO_HARD_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'])
 
-async function writeAll(handle: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
-  for (let start = 0; start < chunk.length; start += WRITE_BYTES * PARALLEL_WRITES) {
-    const starts = Array.from({ length: PARALLEL_WRITES }, (_, index) => start + index * WRITE_BYTES).filter((at) => at < chunk.length)
-    await settleAll(starts.map((at) => writePiece(handle, chunk.subarray(at, at + WRITE_BYTES), position + at)))
+/** A clone where the file system can (btrfs, XFS), else a copy inside the kernel, which NFS 4.2 leaves to its server. */
+async function copyStart({ path: source, length }: { path: string; length: number }, path: string): Promise<void> {
+  try {
+    const { size } = await stat(source)
+    if (size < length) throw new HakuError('tarball.damaged', `${basename(source)} was cut: ${length} bytes expected, ${size} found. Package the environment again.`)
+    if (!(await clone(source, path))) await copyBytes(source, path, { length, size })
+    await truncate(path, length)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EEXIST') await unlinkIfThere(path)
+    throw storageError(error, { directory: dirname(path), file: source })
   }
 }
 
-/** Like `Promise.all`, but when it rejects nothing is under way any more, so that the handle may be closed. */
-async function settleAll(work: Promise<void>[]): Promise<void> {
-  const results = await Promise.allSettled(work)
-  for (const result of results) if (result.status === 'rejected') throw result.reason
+async function clone(source: string, path: string): Promise<boolean> {
+  try {
+    await copyFile(source, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE)
+    return true
+  } catch (error) {
+    if (!NO_CLONES.has(systemErrorCode(error) ?? '')) throw error
+    await unlinkIfThere(path)
+    return false
+  }
 }
 
-/** A full disk may take part of a write first and refuse the rest: the second try brings the reason. */
-async function writePiece(handle: FileHandle, piece: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < piece.length; ) {
-    done += (await handle.write(piece, done, piece.length - done, position + done)).bytesWritten
-  }
+/** Node can only ask the kernel for whole files: of one that is mostly not wanted, the start is read and written here. */
+async function copyBytes(source: string, path: string, { length, size }: { length: number; size: number }): Promise<void> {
+  if (length * 2 >= size) return copyFile(source, path, constants.COPYFILE_EXCL)
+  const from = Readable.from(length === 0 ? [] : createReadStream(source, { end: length - 1, highWaterMark: WRITE_BYTES }))
+  await pipeline(from, createWriteStream(path, { flags: 'wx', mode: MODE, highWaterMark: WRITE_BYTES }))
 }
 
 /**

@@ -1,6 +1,5 @@
 import { hostApi } from '#core/api/host.ts'
 import { defineEndpoint } from '#core/http/endpoint-handler.ts'
 import { useContext } from '#server/context.ts'
-import { listEnvironments } from '#server/environments/versions.ts'
 
-export default defineEndpoint(hostApi.listEnvironments, async () => ({ items: await listEnvironments(useContext().tarballs) }))
+export default defineEndpoint(hostApi.listEnvironments, async () => ({ items: await useContext().versions.list() }))

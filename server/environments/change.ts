@@ -1,0 +1,165 @@
+import type { ContainerDetails, Engine, ImageDetails } from '#core/engine/engine.ts'
+import { HakuError } from '#core/errors.ts'
+import { spoolArchive } from '#core/tarballs/engine-archive.ts'
+import type { VersionManifest } from '#core/tarballs/manifest.ts'
+import type { Spool, SpooledLayer } from '#core/tarballs/spool.ts'
+import type { TarballStore } from '#core/tarballs/store.ts'
+import type { OperationContext } from '../operations/operations.ts'
+import { type Basis, findBasis, soundManifest } from './basis.ts'
+import { canReadUpperDir, type Capture, captureChanges, NotCapturable } from './capture/capture.ts'
+import { canReadTrees } from './capture/read-tree.ts'
+import type { CapturedState, CapturedStates } from './capture/states.ts'
+import { sizeOf, type Tree } from './capture/tree.ts'
+import type { VersionMarks } from './marks.ts'
+
+/** What a new version consists of: layers that another tarball has, and layers taken from the Engine. */
+export interface TakenLayers {
+  basis: Basis | undefined
+  added: SpooledLayer[]
+  baseLayers: number
+  /** The writable layer as it was taken, to compare with the next time; `undefined` where it was not looked at. */
+  tree: Tree | undefined
+}
+
+export interface TakeOptions {
+  engine: Engine
+  tarballs: TarballStore
+  marks: VersionMarks
+  states: CapturedStates
+  spool: Spool
+  container: ContainerDetails
+  name: string
+  context: OperationContext
+  /** The container is stopped from here … */
+  stop(): Promise<void>
+  /** … to here: it is given back before anything slow is done. */
+  giveBack(): Promise<void>
+  /** The container as an image. Whoever calls removes it. */
+  commit(): Promise<string>
+}
+
+/** Engines stop at about 125 layers; base images have up to 40. */
+export const MAX_LAYERS = 64
+/** Chains shorter than this are not worth a rewrite. */
+const MIN_DEAD_BYTES = 64 * 1024 * 1024
+
+/**
+ * Takes the change of a container since its last version. Where the Host can read the container's writable layer, only files that changed
+ * are read; elsewhere the Engine commits and saves, which costs the whole layer and gives the same file system.
+ *
+ * @throws `storage.full`, `engine.*`
+ */
+export async function takeLayers(options: TakeOptions): Promise<TakenLayers> {
+  const { engine, container } = options
+  const base = await engine.inspectImage(container.imageId)
+  const canCapture = base !== undefined && canReadUpperDir(container.upperDir) && !(await engine.info()).mapsUsers && (await canReadTrees())
+  if (!canCapture) return takeByCommit(options, base)
+  try {
+    return await takeByCapture(options, container.upperDir ?? '', base)
+  } catch (error) {
+    if (!(error instanceof NotCapturable)) throw error
+    console.error(`[hakuriver] [packaging] the writable layer of ${options.name} can not be read directly (${error.message}): the Engine commits it instead`)
+    return takeByCommit(options, base)
+  }
+}
+
+// --- internal ---
+
+async function takeByCapture(options: TakeOptions, upperDir: string, base: ImageDetails): Promise<TakenLayers> {
+  const { name, context, spool, stop, giveBack } = options
+  const before = await previousState(options, upperDir)
+  await stop()
+  context.signal.throwIfAborted()
+  await context.report({ phase: 'capture' })
+  const captured = await capture(upperDir, options, before)
+  await giveBack()
+  if (before && !captured.isWhole) {
+    const { environment, version, layers, baseLayers } = before.manifest
+    return { basis: { environment, version, layers }, added: addedOf(captured), baseLayers, tree: captured.tree }
+  }
+  const basis = await findBasis(options.tarballs, options.marks, { environment: name, diffIds: base.layers })
+  const missing = base.layers.slice(basis?.layers.length ?? 0)
+  const saved = missing.length === 0 ? [] : await save(options, { imageId: base.id, layers: base.layers, missing, spool })
+  return { basis, added: [...saved, ...addedOf(captured)], baseLayers: base.layers.length, tree: captured.tree }
+}
+
+interface Before {
+  state: CapturedState
+  manifest: VersionManifest
+}
+
+/** The state that the last version was made of, if that version can still be built on. */
+async function previousState({ name, states, container, tarballs, marks }: TakeOptions, upperDir: string): Promise<Before | undefined> {
+  const state = await states.load(name)
+  if (!state || state.containerId !== container.id || state.upperDir !== upperDir) return undefined
+  const manifest = await soundManifest(tarballs, marks, name, state.version)
+  return manifest && manifest.layers.length < MAX_LAYERS ? { state, manifest } : undefined
+}
+
+function addedOf({ layer }: Capture): SpooledLayer[] {
+  return layer ? [layer] : []
+}
+
+function capture(upperDir: string, { spool, context }: TakeOptions, before: Before | undefined): Promise<Capture> {
+  let total: number | null = null
+  return captureChanges({
+    upperDir,
+    spool,
+    before: before?.state.tree,
+    startsAnew: (tree) => before !== undefined && isMostlyDead(before.manifest, tree),
+    signal: context.signal,
+    async onSize(bytes) {
+      total = bytes
+      await spool.assertRoom(bytes)
+    },
+    onProgress: (bytes) => void context.report({ phase: 'capture', bytes, totalBytes: total === null ? null : Math.max(total, bytes) }),
+  })
+}
+
+/** Whether most of what the chain holds is not to be seen any more: deleted, or written again. */
+function isMostlyDead({ layers, baseLayers }: VersionManifest, tree: Tree): boolean {
+  const stored = layers.slice(baseLayers).reduce((sum, { size }) => sum + size, 0)
+  let live = 0
+  for (const signature of tree.values()) live += sizeOf(signature)
+  return stored - live > MIN_DEAD_BYTES && stored > 2 * live
+}
+
+async function takeByCommit(options: TakeOptions, base: ImageDetails | undefined): Promise<TakenLayers> {
+  const { engine, name, context, spool, stop, giveBack, commit, tarballs, marks } = options
+  await stop()
+  context.signal.throwIfAborted()
+  await context.report({ phase: 'commit' })
+  const imageId = await commit()
+  await giveBack()
+  const committed = await engine.inspectImage(imageId)
+  if (!committed) throw new HakuError('image.not_found', `The image that was just committed from ${name} is gone. Was it removed by another program?`)
+  const basis = await findBasis(tarballs, marks, { environment: name, diffIds: committed.layers })
+  const missing = committed.layers.slice(basis?.layers.length ?? 0)
+  const added = missing.length === 0 ? [] : await save(options, { imageId, layers: committed.layers, missing, spool })
+  return { basis, added, baseLayers: base?.layers.length ?? 0, tree: undefined }
+}
+
+interface SaveOptions {
+  imageId: string
+  layers: string[]
+  missing: string[]
+  spool: Spool
+}
+
+async function save({ engine, name, context }: TakeOptions, { imageId, layers, missing, spool }: SaveOptions): Promise<SpooledLayer[]> {
+  await context.report({ phase: 'save' })
+  const wanted = new Set(missing)
+  const saved = await spoolArchive({
+    source: await engine.saveImage(imageId, { signal: context.signal }),
+    spool,
+    expectedLayers: layers,
+    wanted: (diffId) => wanted.has(diffId),
+    signal: context.signal,
+    onProgress: (bytes) => void context.report({ phase: 'save', bytes }),
+  })
+  return missing.map((diffId) => {
+    const layer = saved.layers.get(diffId)
+    if (!layer) throw new HakuError('tarball.damaged', `The Docker Engine sent the image of ${name} without its layer ${diffId}. Try again; if it stays so, the Engine's storage is damaged.`)
+    return layer
+  })
+}

@@ -1,0 +1,46 @@
+import type { Kysely } from 'kysely'
+import type { Tables } from '../database/tables.ts'
+
+/** What is known of a version beside what stands on the shared storage. */
+export interface VersionMark {
+  /** Neither pruned nor deleted. */
+  isPinned: boolean
+  /** Still being tested: nobody is given it as the newest. */
+  isCandidate: boolean
+  /** What a node found wrong with it; nobody is given it, and nothing is built on it. */
+  damage: string | null
+}
+
+export interface VersionMarks {
+  get(environment: string, version: number): VersionMark
+  set(environment: string, version: number, change: Partial<VersionMark>): Promise<void>
+  /** The version is gone. */
+  forget(environment: string, version: number): Promise<void>
+}
+
+const NO_MARK: VersionMark = { isPinned: false, isCandidate: false, damage: null }
+
+export async function createVersionMarks(database: Kysely<Tables>): Promise<VersionMarks> {
+  const rows = await database.selectFrom('version_marks').selectAll().execute()
+  const marks = new Map(rows.map((row) => [keyOf(row.environment, row.version), { isPinned: row.pinned === 1, isCandidate: row.candidate === 1, damage: row.damage }]))
+
+  return {
+    get: (environment, version) => marks.get(keyOf(environment, version)) ?? NO_MARK,
+    async set(environment, version, change) {
+      const mark = { ...(marks.get(keyOf(environment, version)) ?? NO_MARK), ...change }
+      const values = { environment, version, pinned: mark.isPinned ? 1 : 0, candidate: mark.isCandidate ? 1 : 0, damage: mark.damage }
+      await database.insertInto('version_marks').values(values).onConflict((conflict) => conflict.columns(['environment', 'version']).doUpdateSet(values)).execute()
+      marks.set(keyOf(environment, version), mark)
+    },
+    async forget(environment, version) {
+      await database.deleteFrom('version_marks').where('environment', '=', environment).where('version', '=', version).execute()
+      marks.delete(keyOf(environment, version))
+    },
+  }
+}
+
+// --- internal ---
+
+function keyOf(environment: string, version: number): string {
+  return `${environment}-${version}`
+}
