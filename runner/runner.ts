@@ -10,7 +10,7 @@ import { problemOf } from '#core/http/problems.ts'
 import { createId } from '#core/ids.ts'
 import { isNodeName, quote } from '#core/names.ts'
 import { hostStatePaths, runnerStatePaths, sharedPaths } from '#core/paths.ts'
-import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
+import { openTarballStore } from '#core/tarballs/open-store.ts'
 import { readOrCreateToken } from '#core/tokens.ts'
 import { version } from '#core/version.ts'
 import { removeOrphans } from './executors/orphans.ts'
@@ -59,7 +59,7 @@ export async function createRunner(config: Config): Promise<Runner> {
   setMaxListeners(0, closing)
   const engine = createDockerEngine({ socketPath: config.docker.socket })
   const state = await openRunnerState(files.database)
-  const tarballs = createFileSystemStore({ directory: paths.tarballs, ownerId: hostname })
+  const tarballs = await openTarballStore(config, hostname)
   const images = createImages({ engine, state, tarballs, closing })
   const services = { engine, state, images, paths, hostname, localTempDir: config.paths.local_temp_dir, closing }
   const tasks = createTasks(services, (urgent) => link.news(urgent))

@@ -7,7 +7,7 @@ import { createDockerEngine } from '#core/engine/docker.ts'
 import type { Engine } from '#core/engine/engine.ts'
 import { createId } from '#core/ids.ts'
 import { hostStatePaths, sharedPaths } from '#core/paths.ts'
-import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
+import { openTarballStore } from '#core/tarballs/open-store.ts'
 import type { TarballStore } from '#core/tarballs/store.ts'
 import { readOrCreateToken } from '#core/tokens.ts'
 import { migrations } from './database/migrations.ts'
@@ -64,7 +64,7 @@ export async function createContext(config: Config): Promise<HostContext> {
   const database = await openDatabase<Tables>(databaseFile, migrations)
   const relaxed = openRelaxed<Tables>(databaseFile)
   const engine = createDockerEngine({ socketPath: config.docker.socket })
-  const tarballs = createFileSystemStore({ directory: paths.tarballs, ownerId })
+  const tarballs = await openTarballStore(config, ownerId, { probe: true })
   const operations = createOperations(database)
   // What lies there belongs to operations of a Host that is gone.
   await rm(state.spool, { recursive: true, force: true })

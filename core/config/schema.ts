@@ -1,6 +1,7 @@
 import { homedir, hostname } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { isEndpoint, parseS3Url } from '../tarballs/drivers/s3-url.ts'
 
 const port = z.int().min(1).max(65_535)
 const absolutePath = z.string().startsWith('/', 'must be an absolute path')
@@ -25,6 +26,12 @@ export const configSchema = z.strictObject({
     shared_dir: absolutePath.default(() => home('shared')).describe('Shared directory (NFS), mounted on the Host and every node; must exist'),
     state_dir: absolutePath.default(() => home('state')).describe('Local directory for state and tokens'),
     local_temp_dir: absolutePath.default('/tmp/hakuriver').describe('Local directory of a node, seen in tasks as `/local_temp`'),
+  }).prefault({}),
+  storage: z.strictObject({
+    url: z.string().refine((url) => url === '' || parseS3Url(url) !== undefined, 'must be s3://bucket/prefix, or empty').default('').describe('Where tarballs are: `s3://bucket/prefix`, keys from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` in the environment; empty: `docker.container_dir`'),
+    endpoint: z.string().refine((endpoint) => endpoint === '' || isEndpoint(endpoint), 'must be http://address:port or https://address:port').default('').describe('Address of the S3 server; empty: AWS'),
+    region: z.string().regex(/^[\w-]+$/, 'must be the name of a region').default('us-east-1').describe('Region of the bucket'),
+    path_style: z.boolean().default(true).describe('With `endpoint`: the bucket stands in the path, not in the host name'),
   }).prefault({}),
   docker: z.strictObject({
     socket: absolutePath.default('/var/run/docker.sock').describe('Socket of the Docker Engine'),

@@ -21,7 +21,8 @@ import { engineMissing, socketPath, testEngine } from '#test/support/engine.ts'
 import { type Faults, withFaults } from '#test/support/faulty-engine.ts'
 import { ensureBusybox } from '#test/support/images.ts'
 
-describe.skipIf(engineMissing)('packaging', () => {
+// Where the Host can read the writable layer, and where the Engine has to commit it.
+describe.skipIf(engineMissing).each(['captured', 'committed'] as const)('packaging, %s', (way) => {
   const real = testEngine()
   const name = `pack-test-${createId().slice(-8)}`
   let directory: string
@@ -40,7 +41,7 @@ describe.skipIf(engineMissing)('packaging', () => {
   beforeEach(async () => {
     directory = mkdtempSync(join(tmpdir(), 'hakuriver-packaging-'))
     database = await openDatabase<Tables>(join(directory, 'state', 'host.db'), migrations)
-    faults = {}
+    faults = { hidesUpperDir: way === 'committed' }
     engine = withFaults(real, faults)
     inUse = new Set()
     await build(createFileSystemStore({ directory, ownerId: 'me' }))
@@ -64,6 +65,11 @@ describe.skipIf(engineMissing)('packaging', () => {
 
   async function end(started: Promise<Operation>): Promise<Operation> {
     return operations.get((await started).id, 60)
+  }
+
+  async function run(script: string): Promise<void> {
+    const { stream } = await real.exec(name, { command: ['/bin/sh', '-c', script], tty: false })
+    for await (const _ of stream.resume()) continue
   }
 
   const files = () => readdirSync(directory).filter((file) => file !== 'state').toSorted()
@@ -114,16 +120,23 @@ describe.skipIf(engineMissing)('packaging', () => {
   })
 
   describe.each(['running', 'exited'] as const)('a failure, with the container %s', (before) => {
-    it.each(['stopContainer', 'commitContainer', 'inspectImage', 'saveImage'] as const)('of %s gives back what was there', async (method) => {
-      await end(packaging.start(name, createVersionBody.parse({ note: '' })))
+    it.each(['stopContainer', way === 'captured' ? 'startContainer' : 'commitContainer', 'inspectImage', 'saveImage'] as const)('of %s gives back what was there', async (method) => {
+      // Captured, the Engine is only asked for the base image, the first time.
+      if (way === 'committed' || method !== 'saveImage') await end(packaging.start(name, createVersionBody.parse({ note: '' })))
+      await run('echo changed > /changed')
       const published = files()
       if (before === 'exited') await containers.stop(name)
       faults.failOn = method
       faults.error = new HakuError('engine.failed', 'it broke')
       const operation = await end(packaging.start(name, createVersionBody.parse({ note: '' })))
-      // A stopped container is not stopped again.
-      const failed = !(method === 'stopContainer' && before === 'exited')
-      expect(operation).toMatchObject(failed ? { state: 'failed', error: { code: 'engine.failed', detail: 'it broke' } } : { state: 'succeeded' })
+      // A stopped container is neither stopped nor started.
+      const failed = !((method === 'stopContainer' || method === 'startContainer') && before === 'exited')
+      expect(operation).toMatchObject(failed ? { state: 'failed', error: { code: 'engine.failed', detail: expect.stringContaining('it broke') } } : { state: 'succeeded' })
+      // What can not be started can not be given back either: the next start of the Host does.
+      if (method === 'startContainer' && failed) {
+        faults.failOn = undefined
+        await createOperations(database).recover((each) => undoOperation(real, each))
+      }
       expect(await status()).toBe(before)
       expect(files().join() === published.join()).toBe(failed)
       expect(await temporaryImages()).toEqual([])
@@ -141,10 +154,11 @@ describe.skipIf(engineMissing)('packaging', () => {
 
   it('gives the container back when an Engine that went away in the middle is back', async () => {
     faults.before = (method) => {
-      if (method === 'commitContainer') faults.isDown = true
+      if (method === (way === 'captured' ? 'startContainer' : 'commitContainer')) faults.isDown = true
     }
     expect(await end(packaging.start(name, createVersionBody.parse({ note: '' })))).toMatchObject({ state: 'failed', error: { code: 'engine.unavailable' } })
     expect(await status()).toBe('exited')
+    faults.before = () => undefined
     faults.isDown = false
     await expect.poll(status, { timeout: 20_000 }).toBe('running')
     expect(files()).toEqual([])
@@ -164,7 +178,7 @@ describe.skipIf(engineMissing)('packaging', () => {
     // A Host that is killed never comes back from its call to the Engine.
     const reached = new Promise<void>((resolve) => {
       faults.before = (method) => {
-        if (method !== 'saveImage') return undefined
+        if (method !== (way === 'captured' ? 'startContainer' : 'commitContainer')) return undefined
         resolve()
         return new Promise<void>(() => undefined)
       }

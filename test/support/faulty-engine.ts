@@ -7,6 +7,8 @@ export interface Faults {
   error?: Error
   /** Nothing answers any more. */
   isDown?: boolean
+  /** As one whose containers have no writable layer that can be read. */
+  hidesUpperDir?: boolean
   /** Called before each call: to act in the middle of something. */
   before?: (method: keyof Engine) => Promise<void> | void
 }
@@ -19,7 +21,8 @@ export function withFaults(engine: Engine, faults: Faults): Engine {
         await faults.before?.(method)
         if (faults.isDown) throw new HakuError('engine.unavailable', 'The Docker Engine is away.')
         if (faults.failOn === method) throw faults.error ?? new Error(`${method} fails`)
-        return (target[method] as (...parameters: unknown[]) => unknown)(...args)
+        const answer = await (target[method] as (...parameters: unknown[]) => unknown)(...args)
+        return faults.hidesUpperDir && method === 'inspectContainer' && answer ? { ...answer, upperDir: undefined } : answer
       }
     },
   })
