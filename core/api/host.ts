@@ -57,8 +57,8 @@ export const hostApi = defineEndpoints({
   getTaskStdout: { method: 'GET', path: '/api/tasks/{id}/stdout', summary: 'What the task printed', role: 'admin', params: taskId, query: schemas.outputQuery, response: { status: 200, stream: 'application/octet-stream' }, errors: ['task.not_found', 'storage.unavailable'] },
   getTaskStderr: { method: 'GET', path: '/api/tasks/{id}/stderr', summary: 'What the task printed to standard error', role: 'admin', params: taskId, query: schemas.outputQuery, response: { status: 200, stream: 'application/octet-stream' }, errors: ['task.not_found', 'storage.unavailable'] },
 
-  registerRunner: { method: 'POST', path: '/api/runners/register', summary: 'A Runner reports for duty', role: 'runner', body: schemas.registerBody, response: { status: 200, body: schemas.registerResponse }, errors: ['node.name_invalid', 'node.name_in_use'] },
-  heartbeat: { method: 'POST', path: '/api/runners/{hostname}/heartbeat', summary: 'A Runner lives', role: 'runner', params: hostname, body: schemas.heartbeatBody, response: { status: 204 }, errors: ['node.name_invalid', 'node.not_found'] },
+  registerRunner: { method: 'POST', path: '/api/runners/register', summary: 'A Runner reports for duty', role: 'runner', body: schemas.registerBody, maxBodyBytes: 4 * 1024 * 1024, response: { status: 200, body: schemas.registerResponse }, errors: ['node.name_invalid', 'node.name_in_use'] },
+  heartbeat: { method: 'POST', path: '/api/runners/{hostname}/heartbeat', summary: 'A Runner lives', role: 'runner', params: hostname, body: schemas.heartbeatBody, maxBodyBytes: 4 * 1024 * 1024, response: { status: 204 }, errors: ['node.name_invalid', 'node.not_found'] },
   reportTasks: { method: 'POST', path: '/api/runners/{hostname}/reports', summary: 'What a Runner saw of its tasks', role: 'runner', params: hostname, body: schemas.reportsBody, maxBodyBytes: 16 * 1024 * 1024, response: { status: 200, body: schemas.reportsResponse }, errors: ['node.name_invalid', 'node.not_found'] },
 })
 export type HostApi = typeof hostApi

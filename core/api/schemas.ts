@@ -144,6 +144,18 @@ export const engineInfo = z.object({
   architecture: z.string(),
 })
 
+/** A version that a node's Engine holds. */
+export const nodeImage = z.strictObject({ environment: z.string().max(64), version: z.int() })
+export type NodeImage = z.infer<typeof nodeImage>
+
+/** What a node has already, so that a load reads only the rest. */
+export const nodeHoldings = z.strictObject({
+  images: z.array(nodeImage),
+  /** Chain ids of the layers that a load would not read: see `core/tarballs/chains`. */
+  layers: z.array(z.string().regex(/^sha256:[0-9a-f]{64}$/)).max(20_000),
+})
+export type NodeHoldings = z.infer<typeof nodeHoldings>
+
 export const node = z.object({
   hostname: z.string(),
   url: z.string(),
@@ -156,6 +168,8 @@ export const node = z.object({
   usage: nodeUsage,
   engine: engineInfo.nullable(),
   runnerVersion: z.string(),
+  /** Environment versions that it needs not load any more. */
+  images: z.array(nodeImage),
 })
 export type Node = z.infer<typeof node>
 
@@ -169,6 +183,8 @@ export const registerBody = z.strictObject({
   hardware: nodeHardware,
   engine: engineInfo.nullable(),
   runnerVersion: z.string().max(64),
+  /** Left out while the Engine does not answer. */
+  holdings: nodeHoldings.optional(),
 })
 export type RegisterBody = z.infer<typeof registerBody>
 export const registerResponse = z.object({
@@ -181,6 +197,8 @@ export const heartbeatBody = z.strictObject({
   engine: engineInfo.nullable(),
   /** Ids of every unfinished or unacknowledged task the Runner knows. */
   tasks: z.array(z.string()),
+  /** Left out: as told before. */
+  holdings: nodeHoldings.optional(),
 })
 export type HeartbeatBody = z.infer<typeof heartbeatBody>
 

@@ -90,6 +90,11 @@ export interface ExecSession {
   exitCode(): Promise<number | undefined>
 }
 
+export interface ImageSummary {
+  id: string
+  labels: Record<string, string>
+}
+
 export interface ImageDetails {
   id: string
   tags: string[]
@@ -155,6 +160,8 @@ export interface Engine {
    */
   exec(id: string, spec: ExecSpec): Promise<ExecSession>
 
+  /** All images, those without a name and those that others are built on too. */
+  listImages(): Promise<ImageSummary[]>
   /** `undefined` if there is none. */
   inspectImage(reference: string): Promise<ImageDetails | undefined>
   /** @throws `image.not_found`, `image.pull_failed` */

@@ -7,7 +7,7 @@ import type { Engine, ImageDetails, TransferProgress } from './engine.ts'
 import { refusalCode } from './errors.ts'
 import { segment, type Transport } from './transport.ts'
 
-type ImageCalls = Pick<Engine, 'inspectImage' | 'pullImage' | 'tagImage' | 'removeImage' | 'saveImage' | 'loadImage'>
+type ImageCalls = Pick<Engine, 'listImages' | 'inspectImage' | 'pullImage' | 'tagImage' | 'removeImage' | 'saveImage' | 'loadImage'>
 
 const imageConfig = z.looseObject({ Labels: z.record(z.string(), z.string()).nullish() })
 const inspectAnswer = z.object({
@@ -20,6 +20,7 @@ const inspectAnswer = z.object({
   RootFS: z.object({ Layers: z.array(z.string()).nullish() }),
   Config: imageConfig.nullish(),
 })
+const listAnswer = z.array(z.object({ Id: z.string(), Labels: z.record(z.string(), z.string()).nullish() }))
 const progressLine = z.object({
   status: z.string().optional(),
   id: z.string().optional(),
@@ -31,6 +32,12 @@ type ProgressLine = z.infer<typeof progressLine>
 
 export function imageCalls(transport: Transport): ImageCalls {
   return {
+    async listImages() {
+      const what = 'list the images'
+      const images = readAnswer(listAnswer, await transport.call({ method: 'GET', path: '/images/json', what, query: { all: true } }), what)
+      return images.map(({ Id, Labels }) => ({ id: Id, labels: Labels ?? {} }))
+    },
+
     async inspectImage(reference) {
       const what = `inspect the image ${quote(reference)}`
       try {

@@ -45,7 +45,7 @@ export async function spoolArchive(options: SpoolArchiveOptions): Promise<Spoole
   } catch (error) {
     source.destroy()
     signal?.throwIfAborted()
-    throw toDamage(source.errored ?? error)
+    throw toDamage(failureOf(source) ?? error)
   } finally {
     signal?.removeEventListener('abort', stop)
   }
@@ -92,6 +92,11 @@ async function takeApart({ source, spool, expectedLayers, wanted, onProgress }: 
     layers.set(layer.digest, layer)
   }
   return { documents, layers }
+}
+
+/** What the source itself failed with, if it did: to be left in the middle counts as a failure for a stream too. */
+function failureOf({ errored }: Readable): Error | undefined {
+  return errored && errored.name !== 'AbortError' ? errored : undefined
 }
 
 /** zlib has words of its own for bytes that make no sense. */

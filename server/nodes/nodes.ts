@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { Kysely } from 'kysely'
-import type { HeartbeatBody, Node, RegisterBody } from '#core/api/schemas.ts'
+import type { HeartbeatBody, Node, NodeHoldings, NodeImage, RegisterBody } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
 import type { NodeRow, Tables } from '../database/tables.ts'
@@ -18,6 +18,10 @@ export interface NodeRecord {
   usage: Node['usage']
   engine: Node['engine']
   runnerVersion: string
+  /** Versions that it has. Told by the node and kept in memory alone, as {@link layers} is: it tells again after a start of the Host. */
+  images: readonly NodeImage[]
+  /** Chain ids of layers that it has. */
+  layers: ReadonlySet<string>
 }
 
 export interface Nodes {
@@ -91,18 +95,18 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
       if (existing?.online && existing.instanceId !== body.instanceId && existing.url !== body.url) {
         throw new HakuError('node.name_in_use', `A node ${quote(body.hostname)} lives at ${existing.url}, last heard of at ${existing.lastHeartbeat.toISOString()}. Give this one another name: runner.hostname in its configuration.`)
       }
-      const { hardware, ...rest } = body
-      const record: NodeRecord = { ...rest, ...hardware, lastHeartbeat: new Date(), online: true, usage: { cpuPercent: null, memoryUsedBytes: null } }
+      const { hardware, holdings, ...rest } = body
+      const record: NodeRecord = { ...rest, ...hardware, ...toHeld(holdings), lastHeartbeat: new Date(), online: true, usage: { cpuPercent: null, memoryUsedBytes: null } }
       records.set(body.hostname, record)
       await store(record)
       events.emit('online', record)
       return { heartbeatSeconds }
     },
-    async heartbeat(hostname, { instanceId, usage, engine, tasks }) {
+    async heartbeat(hostname, { instanceId, usage, engine, tasks, holdings }) {
       assertInstance(hostname, instanceId)
       const record = registered(hostname)
       const wasOnline = record.online
-      Object.assign(record, { usage, engine, lastHeartbeat: new Date(), online: true })
+      Object.assign(record, { usage, engine, ...(holdings && toHeld(holdings)), lastHeartbeat: new Date(), online: true })
       if (!wasOnline) {
         await store(record)
         events.emit('online', record)
@@ -114,6 +118,10 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
 }
 
 // --- internal ---
+
+function toHeld(holdings: NodeHoldings | undefined): Pick<NodeRecord, 'images' | 'layers'> {
+  return { images: holdings?.images ?? [], layers: new Set(holdings?.layers) }
+}
 
 function fromRow(row: NodeRow): NodeRecord {
   return {
@@ -127,6 +135,7 @@ function fromRow(row: NodeRow): NodeRecord {
     usage: JSON.parse(row.usage) as Node['usage'],
     engine: row.engine === null ? null : (JSON.parse(row.engine) as Node['engine']),
     runnerVersion: row.runner_version,
+    ...toHeld(undefined),
   }
 }
 

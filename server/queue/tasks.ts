@@ -196,8 +196,8 @@ export function createTasks({ store, nodes, versions, dispatcher, docker }: Task
 
     toNode(record) {
       const { coresReserved, memoryReservedBytes } = capacity(record)
-      const { hostname, url, online, lastHeartbeat, cores, memoryBytes, usage, engine, runnerVersion } = record
-      return { hostname, url, state: online ? 'online' : 'offline', lastHeartbeat: lastHeartbeat.toISOString(), cores, coresReserved, memoryBytes, memoryReservedBytes, usage, engine, runnerVersion }
+      const { hostname, url, online, lastHeartbeat, cores, memoryBytes, usage, engine, runnerVersion, images } = record
+      return { hostname, url, state: online ? 'online' : 'offline', lastHeartbeat: lastHeartbeat.toISOString(), cores, coresReserved, memoryBytes, memoryReservedBytes, usage, engine, runnerVersion, images: [...images] }
     },
 
 

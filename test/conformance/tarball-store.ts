@@ -69,15 +69,12 @@ export function tarballStoreSuite(name: string, setup: () => Promise<StorageUnde
         expect(await buffer(await store.read('env', 5, { start: 7, end: 7 }))).toHaveLength(0)
       })
 
-      it('takes overlapping writes in their order, and patches of what was written', async () => {
+      it('takes overlapping writes in their order', async () => {
         const content = patterned(2_000_000)
         const writer = await store.createWriter('env', 5)
         await Promise.all([writer.write(content.subarray(0, 900_000)), writer.write(content.subarray(900_000, 900_001)), writer.write(content.subarray(900_001))])
         expect(writer.position).toBe(2_000_000)
-        await writer.patch(1000, Buffer.from('patched'))
-        content.write('patched', 1000)
         await writer.finish()
-        expect((await buffer(writer.readBack())).equals(content)).toBe(true)
         await writer.publish(manifestOf('env', 5, content))
         expected.add('env-5.tar').add('env-5.json')
         expect((await buffer(await store.read('env', 5))).equals(content)).toBe(true)
@@ -109,7 +106,7 @@ export function tarballStoreSuite(name: string, setup: () => Promise<StorageUnde
         await Promise.all(writers.map((writer) => writer.abort()))
         expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
         const winner = await buffer(await store.read('env', 5))
-        expect((await store.readManifest('env', 5))?.sha256).toBe(sha256(winner))
+        expect((await store.readManifest('env', 5))?.configDigest).toBe(digest(winner))
       })
 
       it('refuses a manifest that describes something else, and shows nothing', async () => {
@@ -126,6 +123,57 @@ export function tarballStoreSuite(name: string, setup: () => Promise<StorageUnde
         expect(await store.list()).toEqual([])
         const manifest = await publish('env', 5, Buffer.from('after it'))
         expect(await store.readManifest('env', 5)).toEqual(manifest)
+      })
+    })
+
+    describe('writing on from another tarball', () => {
+      const content = patterned(START_PART + 1_000_000)
+      const more = Buffer.from('and more')
+
+      it.each([
+        ['nothing', 0],
+        ['one byte', 1],
+        ['a little', 700_000],
+        ['one byte less than what S3 copies itself', START_PART - 1],
+        ['what S3 copies itself', START_PART],
+        ['much', START_PART + 1],
+        ['the whole', START_PART + 1_000_000],
+      ])('begins with a copy: %s', async (_, length) => {
+        await publish('env', 5, content)
+        const writer = await store.createWriter('other', 6, { environment: 'env', version: 5, length })
+        expect(writer.position).toBe(length)
+        await writer.write(more)
+        await writer.finish()
+        const whole = Buffer.concat([content.subarray(0, length), more])
+        await writer.publish(manifestOf('other', 6, whole))
+        expected.add('other-6.tar').add('other-6.json')
+        expect((await buffer(await store.read('other', 6))).equals(whole)).toBe(true)
+        expect((await buffer(await store.read('env', 5))).equals(content)).toBe(true)
+      })
+
+      it('may add nothing to it', async () => {
+        await publish('env', 5, content)
+        const writer = await store.createWriter('env', 6, { environment: 'env', version: 5, length: content.length })
+        await writer.finish()
+        await writer.publish(manifestOf('env', 6, content))
+        expected.add('env-6.tar').add('env-6.json')
+        expect((await buffer(await store.read('env', 6))).equals(content)).toBe(true)
+      })
+
+      it('shows nothing of what was given up', async () => {
+        await publish('env', 5, content)
+        const writer = await store.createWriter('env', 6, { environment: 'env', version: 5, length: content.length })
+        await writer.write(more)
+        await writer.abort()
+        expect(await listed()).toEqual(['env-5.tar'])
+      })
+
+      it('is refused where the other is shorter, or not there', async () => {
+        await publish('env', 5, Buffer.from('short'))
+        const tooLong = store.createWriter('env', 6, { environment: 'env', version: 5, length: 6 })
+        await expect(tooLong).rejects.toMatchObject({ code: 'tarball.damaged', message: expect.stringMatching(/env-5\.tar.*6.*5/) })
+        await expect(store.createWriter('env', 6, { environment: 'env', version: 4, length: 5 })).rejects.toSatisfy((error) => isHakuError(error))
+        expect(await listed()).toEqual(['env-5.tar'])
       })
     })
 
@@ -185,9 +233,9 @@ export function tarballStoreSuite(name: string, setup: () => Promise<StorageUnde
 
       const good = manifestOf('env', 5, Buffer.alloc(9))
       it.each<[string, string]>([
-        ['no JSON', '{"formatVersion": 1'],
+        ['no JSON', '{"formatVersion": 2'],
         ['an empty file', ''],
-        ['another format', JSON.stringify({ ...good, formatVersion: 2 })],
+        ['another format', JSON.stringify({ ...good, formatVersion: 1 })],
         ['an unknown field', JSON.stringify({ ...good, surprise: true })],
         ['that of another version', JSON.stringify({ ...good, version: 6 })],
         ['layers behind the end', JSON.stringify({ ...good, layers: [{ diffId: good.configDigest, digest: good.configDigest, offset: 5, size: 5 }] })],
@@ -283,30 +331,35 @@ export function tarballStoreSuite(name: string, setup: () => Promise<StorageUnde
   })
 }
 
-/** A manifest that fits `content`. */
+/** A manifest that fits `content`. Its `configDigest` is that of the content. */
 export function manifestOf(environment: string, version: number, content: Buffer): VersionManifest {
   return {
-    formatVersion: 1,
+    formatVersion: 2,
     environment,
     version,
     baseImage: 'busybox:latest',
     created: new Date(version * 1000).toISOString(),
     author: 'me',
     note: '',
-    configDigest: `sha256:${'c'.repeat(64)}`,
+    configDigest: digest(content),
     manifestDigest: `sha256:${'d'.repeat(64)}`,
     size: content.length,
-    sha256: sha256(content),
+    newBytes: content.length,
     architecture: 'amd64',
     os: 'linux',
+    config: '{}',
     layers: [],
+    baseLayers: 0,
   }
 }
 
 // --- internal ---
 
-function sha256(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex')
+/** The least that S3 copies from one object into another. */
+const START_PART = 5 * 1024 * 1024
+
+function digest(bytes: Buffer): string {
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 }
 
 /** Bytes of which no two pieces are alike, so that a swap or a shift shows. */

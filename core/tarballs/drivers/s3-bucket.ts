@@ -13,6 +13,8 @@ export interface S3Options extends S3Place {
   /** The bucket stands in the path, not in the name of the host. */
   pathStyle: boolean
   credentials: { accessKeyId: string; secretAccessKey: string; sessionToken?: string }
+  /** How often each request is tried. @default 4 */
+  attempts?: number
 }
 
 /** What became of a write with a condition: `exists` – another object has the key; `conflict` – somebody was at it at the same moment. */
@@ -111,10 +113,12 @@ export async function openS3Bucket(options: S3Options) {
     list: (start: string) =>
       attempt(async () => {
         const found: { key: string; size: number }[] = []
-        for await (const page of sdk.paginateListObjectsV2({ client }, { Bucket: bucket, Prefix: `${prefix}${start}`, Delimiter: '/' })) {
+        for (let token: string | undefined; ; ) {
+          const page = await client.listObjectsV2({ Bucket: bucket, Prefix: `${prefix}${start}`, Delimiter: '/', ...(token && { ContinuationToken: token }) })
           for (const { Key = '', Size = 0 } of page.Contents ?? []) found.push({ key: Key.slice(prefix.length), size: Size })
+          token = page.NextContinuationToken
+          if (!page.IsTruncated || !token) return found.filter(({ key }) => KEY_RE.test(key))
         }
-        return found.filter(({ key }) => KEY_RE.test(key))
       }),
     /** `ifAbsent`: only if the key is free. */
     put: (key: string, body: Uint8Array, note: ObjectNote, { ifAbsent = false } = {}) =>
@@ -140,9 +144,13 @@ export async function openS3Bucket(options: S3Options) {
     /** Bytes of all parts that the server holds. */
     uploadedBytes: ({ key, id }: UploadId) =>
       attempt(async () => {
-        let bytes = 0
-        for await (const { Parts = [] } of sdk.paginateListParts({ client }, { ...full(key), UploadId: id })) for (const { Size = 0 } of Parts) bytes += Size
-        return bytes
+        // The SDK's own paging asks for ever where a server names a next page after the last.
+        for (let bytes = 0, marker: string | undefined; ; ) {
+          const { Parts = [], IsTruncated, NextPartNumberMarker } = await client.listParts({ ...full(key), UploadId: id, ...(marker && { PartNumberMarker: marker }) })
+          for (const { Size = 0 } of Parts) bytes += Size
+          if (!IsTruncated || NextPartNumberMarker === marker) return bytes
+          marker = NextPartNumberMarker
+        }
       }),
     completeUpload: ({ key, id }: UploadId, parts: CompletedPart[], { ifAbsent = false } = {}) =>
       conditionally(() => client.completeMultipartUpload({ ...full(key), UploadId: id, MultipartUpload: { Parts: parts }, ...(ifAbsent && { IfNoneMatch: '*' }) }), ifAbsent),
@@ -167,13 +175,13 @@ async function loadSdk() {
   return import('@aws-sdk/client-s3')
 }
 
-function clientConfig({ endpoint, region, pathStyle, credentials }: S3Options): S3ClientConfig {
+function clientConfig({ endpoint, region, pathStyle, credentials, attempts = ATTEMPTS }: S3Options): S3ClientConfig {
   return {
     region,
     credentials,
     ...(endpoint && { endpoint }),
     forcePathStyle: pathStyle,
-    maxAttempts: ATTEMPTS,
+    maxAttempts: attempts,
     requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: SILENCE_MS },
     // Servers before 2025 do not know the newer checksums. The signature covers the content of what we send, the archive's digests that of what we get.
     requestChecksumCalculation: 'WHEN_REQUIRED',

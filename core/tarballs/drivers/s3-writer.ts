@@ -1,4 +1,4 @@
-import { HakuError } from '../../errors.ts'
+import { HakuError, isHakuError } from '../../errors.ts'
 import { createId } from '../../ids.ts'
 import type { CopiedStart, FileKeys, StreamedFile } from '../driver.ts'
 import type { S3Bucket, UploadId } from './s3-bucket.ts'
@@ -84,8 +84,13 @@ export async function createS3File({ bucket, keys, start, conditionalComplete }:
     await tail.catch(() => undefined)
     await large?.parts.stop()
     part = undefined
-    if (large && !isCommitted) await bucket.abortUpload(large.upload)
-    await bucket.remove(keys.temporary)
+    try {
+      if (large && !isCommitted) await bucket.abortUpload(large.upload)
+      await bucket.remove(keys.temporary)
+    } catch (error) {
+      // What can not be removed now is litter for the next sweep.
+      if (!isHakuError(error, 'storage.unavailable')) throw error
+    }
   }
 
   await mark()

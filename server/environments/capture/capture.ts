@@ -64,6 +64,8 @@ const LEFT_OUT = [OVERLAY_XATTRS, 'user.overlay.', 'security.selinux', 'security
 /** With these the content of a path is somewhere else. */
 const NOT_CAPTURABLE = ['redirect', 'metacopy'].map((name) => `${OVERLAY_XATTRS}${name}`)
 
+const NO_XATTRS: TarEntry['xattrs'] = new Map()
+
 function isEmpty({ entries, opaque, deleted }: LayerChanges): boolean {
   return entries.length === 0 && opaque.length === 0 && deleted.length === 0
 }
@@ -88,9 +90,13 @@ async function markOpaqueDirectories(upperDir: string, { before, tree, signal }:
 async function writeLayer(upperDir: string, { entries, opaque, deleted }: LayerChanges, { spool, signal, onProgress }: Pick<CaptureOptions, 'spool' | 'signal' | 'onProgress'>): Promise<SpooledLayer> {
   const layer = await spool.createLayer()
   const write = async (bytes: Buffer) => layer.write(bytes)
+  /** Of files with further names, which tar tells once. An Engine changes the owner with each name, and the kernel drops capabilities at that. */
+  const linked = new Map<string, TarEntry['xattrs']>()
   for await (const { entry, content } of readTree(upperDir, entries, signal)) {
     assertCapturable(entry)
-    await write(encodeEntry({ ...entry, xattrs: portable(entry.xattrs) }))
+    const xattrs = entry.type === 'link' ? (linked.get(entry.target) ?? NO_XATTRS) : portable(entry.xattrs)
+    if (entry.type === 'file' && xattrs.size > 0) linked.set(entry.path, xattrs)
+    await write(encodeEntry({ ...entry, xattrs }))
     for await (const chunk of content) {
       const wait = layer.write(chunk)
       if (wait) await wait
@@ -120,5 +126,5 @@ function whiteoutPath(path: string): string {
 }
 
 function whiteout(path: string): TarEntry {
-  return { path, type: 'file', mode: 0, uid: 0, gid: 0, size: 0, mtime: '0', target: '', major: 0, minor: 0, xattrs: new Map() }
+  return { path, type: 'file', mode: 0, uid: 0, gid: 0, size: 0, mtime: '0', target: '', major: 0, minor: 0, xattrs: NO_XATTRS }
 }

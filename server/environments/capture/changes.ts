@@ -41,7 +41,8 @@ export function diffTrees(before: Tree | undefined, now: Tree): LayerChanges | u
     const above = now.get(parent)
     // Whatever replaced the directory above speaks for all that was in it.
     if (parent !== '' && !isDirectory(above)) continue
-    if (above !== undefined && kindOf(above) === 'D' && opaque.has(parent)) continue
+    // A whiteout where nothing is below would show in listings, as something that is not there.
+    if (opaque.size > 0 && isBelow(path, opaque)) continue
     if (kindOf(old) === 'w') {
       if (above !== undefined && kindOf(above) === 'D') continue
       return undefined

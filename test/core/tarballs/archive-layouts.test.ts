@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,19 +7,22 @@ import { buffer } from 'node:stream/consumers'
 import { gzipSync } from 'node:zlib'
 import { extract } from 'tar-stream'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { writeArchive, type WriteArchiveOptions, type WrittenArchive } from '#core/tarballs/archive.ts'
+import { type AssembleOptions, assembleTarball, layersEnd } from '#core/tarballs/assemble.ts'
+import { spoolArchive, type SpoolArchiveOptions, type SpooledArchive } from '#core/tarballs/engine-archive.ts'
 import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
-import type { TarballWriter } from '#core/tarballs/store.ts'
+import type { VersionManifest } from '#core/tarballs/manifest.ts'
+import { findConfig } from '#core/tarballs/saved-image.ts'
+import { createSpool, type Spool, type SpooledLayer } from '#core/tarballs/spool.ts'
+import type { TarballStore, TarballWriter } from '#core/tarballs/store.ts'
 import { blobName, configOf, digestOf, layerTar, legacyArchive, ociArchive, streamOf, tarOf } from './support/saved-archives.ts'
 
-const image = { environment: 'env', version: 7, repoTag: 'hakuriver/env:base', baseConfig: { Cmd: ['sh'] }, author: 'me', created: new Date(0).toISOString() }
+const image = { environment: 'env', version: 7, author: 'me', created: new Date(0).toISOString(), architecture: 'amd64', os: 'linux', env: ['A=1'], baseConfig: { Cmd: ['sh'] } }
 
 describe('our archive, from every layout', () => {
   let directory: string
-  let writer: TarballWriter
+  let store: TarballStore
+  let spool: Spool
   let layers: Buffer[]
-  /** Headers that were written a second time. */
-  const patches: number[] = []
 
   beforeAll(async () => {
     // The big one has more bytes than all blocks that are on their way at once.
@@ -27,31 +30,50 @@ describe('our archive, from every layout', () => {
   })
   beforeEach(async () => {
     directory = mkdtempSync(join(tmpdir(), 'hakuriver-layouts-'))
-    patches.length = 0
-    const real = await newWriter()
-    writer = { ...real, get position() { return real.position }, patch: (position, chunk) => { patches.push(position); return real.patch(position, chunk) } }
+    store = createFileSystemStore({ directory, ownerId: 'me' })
+    spool = await createSpool(join(directory, 'spool'))
   })
   afterEach(async () => {
-    await writer.abort()
+    await spool.close()
     const left = readdirSync(directory)
     rmSync(directory, { recursive: true })
     if (left.length > 0) throw new Error(`left behind: ${left.join(', ')}`)
   })
 
-  const newWriter = () => createFileSystemStore({ directory, ownerId: 'me' }).createWriter('env', 7)
-  const assemble = (saved: Buffer, options: Partial<WriteArchiveOptions> = {}) => writeArchive({ source: streamOf(saved), writer, image, ...options })
   const diffIds = () => layers.map(digestOf)
+  const takeApart = (saved: Buffer, options: Partial<SpoolArchiveOptions> = {}) => spoolArchive({ source: streamOf(saved), spool, ...options })
 
-  /** Everything that must hold of any archive of ours. */
-  async function expectWhole({ layers: found, size, sha256, configDigest, manifestDigest }: WrittenArchive, expected = layers): Promise<Map<string, Buffer>> {
-    const bytes = await buffer(writer.readBack())
-    expect({ size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }).toEqual({ size, sha256 })
-    expect(found.map(({ digest }) => digest)).toEqual(expected.map(digestOf))
-    for (const { offset, size: length, diffId } of found) expect(digestOf(bytes.subarray(offset, offset + length))).toBe(diffId)
-    const files = await unpack(bytes)
-    const blobs = [...new Set([...expected.map(digestOf), configDigest, manifestDigest])].map((digest) => `blobs/sha256/${digest.slice(7)}`)
-    expect([...files.keys()].sort()).toEqual([...blobs, 'index.json', 'manifest.json', 'oci-layout'].sort())
-    for (const name of blobs) expect(blobName(files.get(name) ?? '')).toBe(name)
+  /** Spools the archive and writes ours, of the layers that its configuration names; `check` sees it before it is given up. */
+  async function assemble(saved: Buffer, { check, onProgress, writer: given, ...options }: Partial<SpoolArchiveOptions & Pick<AssembleOptions, 'writer'>> & { check?: (bytes: Buffer, manifest: VersionManifest) => Promise<void> } = {}): Promise<VersionManifest> {
+    const taken = await takeApart(saved, options)
+    const writer = given ?? (await store.createWriter('env', 7))
+    try {
+      const manifest = await assembleTarball({ writer, reused: [], added: layersOf(taken), baseLayers: 1, baseImage: 'busybox', note: '', image, ...(onProgress && { onProgress }) })
+      await writer.publish(manifest)
+      await check?.(await buffer(await store.read('env', 7)), manifest)
+      return manifest
+    } finally {
+      await writer.abort()
+      await store.remove('env', 7)
+    }
+  }
+
+  /** Everything that must hold of any archive of ours. Resolves to its files. */
+  async function assembleWhole(saved: Buffer, { expected = layers, ...options }: Partial<SpoolArchiveOptions> & { expected?: Buffer[] } = {}): Promise<Map<string, Buffer>> {
+    let files = new Map<string, Buffer>()
+    await assemble(saved, {
+      ...options,
+      async check(bytes, { layers: found, size, newBytes, configDigest, manifestDigest }) {
+        expect(bytes.length).toBe(size)
+        expect(found.map(({ digest }) => digest)).toEqual(expected.map(digestOf))
+        for (const { offset, size: length, diffId } of found) expect(digestOf(bytes.subarray(offset, offset + length))).toBe(diffId)
+        expect(newBytes).toBe(expected.reduce((sum, { length }) => sum + length, 0))
+        files = await unpack(bytes)
+        const blobs = [...new Set([...expected.map(digestOf), configDigest, manifestDigest])].map((digest) => `blobs/sha256/${digest.slice(7)}`)
+        expect([...files.keys()].sort()).toEqual([...blobs, 'index.json', 'manifest.json', 'oci-layout'].sort())
+        for (const name of blobs) expect(blobName(files.get(name) ?? '')).toBe(name)
+      },
+    })
     return files
   }
 
@@ -63,87 +85,106 @@ describe('our archive, from every layout', () => {
     ['OCI layout without manifest.json', () => ociArchive(layers, { withManifest: false })],
     ['OCI layout without manifest.json, nested', () => ociArchive(layers, { withManifest: false, nested: true })],
   ])('%s', async (_, saved) => {
-    const files = await expectWhole(await assemble(await saved()))
+    const files = await assembleWhole(await saved())
     expect(JSON.parse(String(files.get('manifest.json')))).toEqual([{ Config: expect.stringMatching(/^blobs\/sha256\//), RepoTags: ['hakuriver/env:base'], Layers: diffIds().map((digest) => `blobs/sha256/${digest.slice(7)}`) }])
   })
 
   it('has the same digests, whichever Engine it came from and whatever was known beforehand', async () => {
-    const results: Pick<WrittenArchive, 'configDigest' | 'manifestDigest' | 'size'>[] = []
+    const results: Pick<VersionManifest, 'configDigest' | 'manifestDigest' | 'size'>[] = []
     for (const saved of [await legacyArchive(layers), await ociArchive(layers), await ociArchive(layers, { gzip: true })]) {
       for (const options of [{}, { expectedLayers: diffIds() }]) {
         const { configDigest, manifestDigest, size } = await assemble(saved, options)
         results.push({ configDigest, manifestDigest, size })
-        await writer.abort()
-        writer = await newWriter()
       }
     }
     expect(results).toEqual(results.map(() => results[0]))
   })
 
-  it('needs no header patched when the layers are named by their digests', async () => {
-    await expectWhole(await assemble(await ociArchive(layers), { expectedLayers: diffIds() }))
-    expect(patches).toEqual([])
-  })
-
-  it('is right when what was foretold is wrong', async () => {
+  it('tells the true digest of a layer when what was foretold is wrong', async () => {
     // The folders of this archive have no names that an Engine would give, so all but one guess fail.
-    await expectWhole(await assemble(await legacyArchive(layers), { expectedLayers: diffIds() }))
-    expect(patches).toHaveLength(2)
+    expect(await assembleWhole(await legacyArchive(layers), { expectedLayers: diffIds() })).toBeDefined()
   })
 
   it('holds a layer once that occurs twice', async () => {
     const [lowest = Buffer.alloc(0), big = Buffer.alloc(0)] = layers
     const twice = [lowest, big, lowest]
-    const legacy = await expectWhole(await assemble(await legacyArchive(twice)), twice)
-    await writer.abort()
-    writer = await newWriter()
-    const oci = await expectWhole(await assemble(await ociArchive(twice, { gzip: true })), twice)
-    for (const files of [legacy, oci]) expect([...files.values()].filter((content) => content.equals(lowest))).toHaveLength(1)
+    for (const saved of [await legacyArchive(twice), await ociArchive(twice, { gzip: true })]) {
+      let files = new Map<string, Buffer>()
+      await assemble(saved, { check: async (bytes, manifest) => {
+        expect(manifest.layers.map(({ digest }) => digest)).toEqual(twice.map(digestOf))
+        expect(manifest.layers[2]).toEqual(manifest.layers[0])
+        files = await unpack(bytes)
+      } })
+      expect([...files.values()].filter((content) => content.equals(lowest))).toHaveLength(1)
+    }
   })
 
   it('takes names that need extended headers', async () => {
     const odd = [await layerTar(`${'long/'.repeat(60)}näme`, 'x')]
-    const files = await expectWhole(await assemble(await ociArchive(odd)), odd)
+    const files = await assembleWhole(await ociArchive(odd), { expected: odd })
     expect(files.get(blobName(odd[0] ?? ''))).toEqual(odd[0])
   })
 
-  it('leaves out a layer of another image if that is known beforehand', async () => {
+  it('keeps only the layers that are wanted, where their names tell', async () => {
     const foreign = await layerTar('foreign', randomBytes(700_000))
     const saved = await ociArchive(layers, { extra: [{ name: blobName(foreign), content: foreign }] })
-    const files = await expectWhole(await assemble(saved, { expectedLayers: diffIds() }))
-    expect(files.has(blobName(foreign))).toBe(false)
+    const [, big = ''] = diffIds()
+    const known = await takeApart(saved, { expectedLayers: diffIds(), wanted: (diffId) => diffId === big })
+    expect([...known.layers.keys()]).toEqual([big])
+    // Without them nobody knows what is foreign.
+    expect([...(await takeApart(saved)).layers.keys()].toSorted()).toEqual([...diffIds(), digestOf(foreign)].toSorted())
   })
 
   it('tells how far it is', async () => {
-    const seen: number[] = []
-    const { size } = await assemble(await legacyArchive(layers), { onProgress: (bytes) => seen.push(bytes) })
-    expect(seen).toEqual([...seen].sort((left, right) => left - right))
-    expect(seen.at(-1)).toBe(size)
+    const spooled: number[] = []
+    const written: number[] = []
+    await takeApart(await legacyArchive(layers), { onProgress: (bytes) => spooled.push(bytes) })
+    const { size } = await assemble(await legacyArchive(layers), { onProgress: (bytes) => written.push(bytes) })
+    for (const seen of [spooled, written]) expect(seen).toEqual([...seen].sort((left, right) => left - right))
+    expect(spooled.at(-1)).toBe(layers.reduce((sum, { length }) => sum + length, 0))
+    expect(written.at(-1)).toBe(size)
+  })
+
+  it('builds on the layers of another, which it begins with', async () => {
+    const first = await store.createWriter('env', 6)
+    const below = await assembleTarball({ writer: first, reused: [], added: layersOf(await takeApart(await ociArchive(layers.slice(0, 2)))), baseLayers: 1, baseImage: 'busybox', note: '', image: { ...image, version: 6 } })
+    await first.publish(below)
+    const writer = await store.createWriter('env', 7, { environment: 'env', version: 6, length: layersEnd(below.layers) })
+    const top = layersOf(await takeApart(await ociArchive(layers.slice(2))))
+    const manifest = await assembleTarball({ writer, reused: below.layers, added: top, baseLayers: 1, baseImage: 'busybox', note: '', image })
+    await writer.publish(manifest)
+    const bytes = await buffer(await store.read('env', 7))
+    expect(manifest.layers.map(({ digest }) => digest)).toEqual(diffIds())
+    for (const { offset, size, digest } of manifest.layers) expect(digestOf(bytes.subarray(offset, offset + size))).toBe(digest)
+    expect(manifest.newBytes).toBe(layers[2]?.length)
+    for (const version of [6, 7]) await store.remove('env', version)
   })
 
   describe('is refused, with the reason, when the Engine sends', () => {
     it.each<[string, () => Promise<Buffer>, RegExp]>([
-      ['too few layers', () => legacyArchive(layers.slice(0, 2), configOf(layers)), /without its layer sha256:/],
-      ['a layer that is not of the image', () => legacyArchive(layers, configOf(layers.slice(0, 2))), /it does not consist of/],
-      ['a layer that was changed', () => ociArchive([layers[0] ?? Buffer.alloc(0), Buffer.from(layers[1] ?? '').fill('x', 2000, 2001)], { config: configOf(layers.slice(0, 2)) }), /without its layer/],
       ['a configuration that was changed', async () => tarOf([{ name: `${'1'.repeat(64)}/layer.tar`, content: layers[0] ?? '' }, { name: `${'2'.repeat(64)}.json`, content: configOf(layers) }, { name: 'manifest.json', content: `[{"Config":"${'2'.repeat(64)}.json"}]` }]), /has the digest [0-9a-f]{64}/],
       ['no manifest', () => tarOf([{ name: 'oci-layout', content: '{}' }]), /index\.json is missing/],
       ['two images', () => tarOf([{ name: 'manifest.json', content: '[{"Config":"a"},{"Config":"b"}]' }]), /not one image/],
-      ['half an archive', async () => (await legacyArchive(layers)).subarray(0, 3_000_000), /can not be read/],
-      ['no archive at all', async () => Buffer.from('<html>Bad gateway</html>'.repeat(100)), /can not be read/],
+      ['half an archive', async () => (await legacyArchive(layers)).subarray(0, 3_000_000), /was cut/],
+      ['no archive at all', async () => Buffer.from('<html>Bad gateway</html>'.repeat(100)), /Not a tar archive/],
       ['damaged gzip', async () => {
         const squeezed = gzipSync(layers[1] ?? '')
         squeezed.fill('x', 40_000, 41_000)
         return tarOf([{ name: blobName(squeezed), content: squeezed }])
-      }, /can not be read|without its layer/],
+      }, /can not be read/],
+      ['cut gzip', async () => {
+        const squeezed = gzipSync(layers[1] ?? '').subarray(0, 100_000)
+        return tarOf([{ name: blobName(squeezed), content: squeezed }])
+      }, /can not be read/],
     ])('%s', async (_, saved, reason) => {
-      await expect(assemble(await saved())).rejects.toMatchObject({ code: 'tarball.damaged', message: expect.stringMatching(reason) })
+      const read = async () => findConfig((await takeApart(await saved())).documents)
+      await expect(read()).rejects.toMatchObject({ code: 'tarball.damaged', message: expect.stringMatching(reason) })
     })
 
     it('a document without end', async () => {
       const huge = Buffer.alloc(20_000_000, ' ')
       huge[0] = 0x7b
-      await expect(assemble(await tarOf([{ name: blobName(huge), content: huge }]))).rejects.toMatchObject({ code: 'tarball.damaged', message: expect.stringContaining('larger than any document') })
+      await expect(takeApart(await tarOf([{ name: blobName(huge), content: huge }]))).rejects.toMatchObject({ code: 'tarball.damaged', message: expect.stringContaining('larger than any document') })
     })
 
     it('nothing more', async () => {
@@ -152,23 +193,45 @@ describe('our archive, from every layout', () => {
         yield bytes.subarray(0, 1_000_000)
         throw new Error('socket hang up')
       })(), { objectMode: false })
-      await expect(assemble(bytes, { source })).rejects.toThrow('socket hang up')
+      await expect(takeApart(bytes, { source })).rejects.toThrow('socket hang up')
+    })
+
+    it.each(['too few layers', 'a layer that was changed'])('%s: the layer that the configuration names is not there', async (what) => {
+      const changed = Buffer.from(layers[1] ?? '').fill('x', 2000, 2001)
+      const saved = what === 'too few layers' ? await legacyArchive(layers.slice(0, 1), configOf(layers)) : await ociArchive([layers[0] ?? Buffer.alloc(0), changed], { config: configOf(layers.slice(0, 2)) })
+      expect((await takeApart(saved)).layers.has(digestOf(layers[1] ?? ''))).toBe(false)
     })
   })
 
   it('tells what the storage says when it takes no more', async () => {
     const full = Object.assign(new Error('full'), { code: 'ENOSPC' })
+    const writer = await store.createWriter('env', 7)
     let calls = 0
     const failing: TarballWriter = { ...writer, get position() { return writer.position }, write: (chunk) => (++calls > 3 ? Promise.reject(full) : writer.write(chunk)) }
     await expect(assemble(await legacyArchive(layers), { writer: failing })).rejects.toBe(full)
   })
 
   it('stops in the middle when told to', async () => {
-    const controller = new AbortController()
     const reason = new Error('cancelled')
-    await expect(assemble(await legacyArchive(layers), { signal: controller.signal, onProgress: () => controller.abort(reason) })).rejects.toBe(reason)
+    const spooling = new AbortController()
+    await expect(takeApart(await legacyArchive(layers), { signal: spooling.signal, onProgress: () => spooling.abort(reason) })).rejects.toBe(reason)
+    const writing = new AbortController()
+    const added = layersOf(await takeApart(await legacyArchive(layers)))
+    const writer = await store.createWriter('env', 7)
+    await expect(assembleTarball({ writer, reused: [], added, baseLayers: 0, baseImage: '', note: '', image, signal: writing.signal, onProgress: () => writing.abort(reason) })).rejects.toBe(reason)
+    await writer.abort()
   })
 })
+
+/** The layers that the configuration in the archive names. */
+function layersOf({ documents, layers }: SpooledArchive): SpooledLayer[] {
+  const { rootfs } = findConfig(documents) as { rootfs: { diff_ids: string[] } }
+  return rootfs.diff_ids.map((diffId) => {
+    const layer = layers.get(diffId)
+    if (!layer) throw new Error(`without layer ${diffId}`)
+    return layer
+  })
+}
 
 async function unpack(bytes: Buffer): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>()
