@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { startCluster, type Cluster } from '#test/support/cluster.ts'
 import { ensureBusybox } from '#test/support/images.ts'
+import { measureEnvironment } from './environment.ts'
 import { measureMemory } from './memory.ts'
 import { measurePackaging } from './packaging.ts'
 import { createRawEngine, type RawEngine } from './raw-engine.ts'
@@ -49,6 +50,7 @@ const measurements: Record<string, (context: BenchContext) => Promise<Result[]>>
   parallel: async (context) => [await measureParallel(taskBench(context), 9)],
   shell: ({ cluster, socketPath }) => shellResults(cluster, socketPath),
   memory: async ({ cluster }) => [await measureMemory(cluster, ENVIRONMENT)],
+  environment: ({ socketPath }) => measureEnvironment(socketPath),
   packaging: async ({ cluster, engine }) => {
     await must(cluster, 'hakuriver.docker-shell', [ENVIRONMENT], `head -c ${PACKAGED_MEGABYTES}000000 /dev/urandom > /ballast\n`)
     return [await measurePackaging({ cluster, engine, environment: ENVIRONMENT }, 3)]

@@ -6,6 +6,8 @@ export interface RawEngine {
   call(method: string, path: string, body?: unknown): Promise<string>
   /** Reads an answer to its end and resolves to its length. */
   download(path: string, sink: NodeJS.WritableStream): Promise<void>
+  /** Sends a body and reads the answer to its end. */
+  upload(path: string, source: NodeJS.ReadableStream): Promise<void>
   hijack(path: string, body: unknown): Promise<Socket>
 }
 
@@ -26,6 +28,13 @@ export function createRawEngine(socketPath: string): RawEngine {
         request({ socketPath, path }, (response) => {
           response.pipe(sink).on('finish', resolve).on('error', reject)
         }).on('error', reject).end()
+      }),
+    upload: (path, source) =>
+      new Promise((resolve, reject) => {
+        const outgoing = request({ socketPath, method: 'POST', path, headers: { 'content-type': 'application/x-tar' } }, (response) => {
+          response.resume().on('end', resolve).on('error', reject)
+        })
+        source.pipe(outgoing.on('error', reject))
       }),
     hijack: (path, body) =>
       new Promise((resolve, reject) => {
