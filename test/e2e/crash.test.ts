@@ -1,11 +1,14 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readEvents } from '#core/client/events.ts'
-import type { Operation } from '#core/api/schemas.ts'
+import type { Environment, Operation } from '#core/api/schemas.ts'
 import { createId } from '#core/ids.ts'
+import { labels } from '#core/paths.ts'
 import { type Cluster, startCluster, untilOnline } from '#test/support/cluster.ts'
 import { engineMissing, socketPath, testEngine } from '#test/support/engine.ts'
+import { createRandom } from '#test/support/seeded-tree.ts'
 import { ensureBusybox } from '#test/support/images.ts'
 
 describe.skipIf(engineMissing)('a process that is killed', () => {
@@ -32,7 +35,14 @@ describe.skipIf(engineMissing)('a process that is killed', () => {
     return stdout
   }
 
+  /** Enough new bytes that packaging and loading take a while. */
+  async function change(bytes = 40_000_000): Promise<void> {
+    expect((await cluster.run('hakuriver.docker-shell', [name], { input: `head -c ${bytes} /dev/urandom > /change\n` })).code).toBe(0)
+  }
+
   const tarballs = () => readdirSync(join(cluster.sharedDir, 'hakuriver-containers')).toSorted()
+
+  const listTars = async () => JSON.parse(await ok('hakuriver.docker', 'list-tars', '--json')) as Environment[]
 
   /** Resolves once the operation is in the phase, with bytes where `bytes` says so. */
   async function reached(id: string, phase: string, bytes: number): Promise<void> {
@@ -43,7 +53,8 @@ describe.skipIf(engineMissing)('a process that is killed', () => {
     }
   }
 
-  it.each([['commit', 0], ['save', 1]])('the Host in the middle of create-tar (%s): the version before stays, the container runs', async (phase, bytes) => {
+  it.each([['stop', 0], ['capture', 0], ['write', 1]])('the Host in the middle of create-tar (%s): the version before stays, the container runs', async (phase, bytes) => {
+    await change()
     const before = tarballs()
     const { id } = await cluster.client.call('createVersion', { params: { name }, body: {} })
     interrupted.push(id)
@@ -51,16 +62,52 @@ describe.skipIf(engineMissing)('a process that is killed', () => {
     await cluster.host.stop('SIGKILL')
     await cluster.startHost()
     expect(tarballs()).toEqual(before)
-    const [environment] = JSON.parse(await ok('hakuriver.docker', 'list-tars', '--json')) as { older: unknown[] }[]
+    const [environment] = await listTars()
     expect(environment?.older).toEqual([])
     expect((await cluster.client.call('getContainer', { params: { name } })).status).toBe('running')
     expect(await cluster.client.call('getOperation', { params: { id } })).toMatchObject({ state: 'failed', error: { code: 'operation.interrupted' } })
   }, 60_000)
 
+  it('the Host at 30 random moments of create-tar: only whole versions are ever listed, and the newest runs', async () => {
+    const random = createRandom(7)
+    for (let round = 0; round < 30; round += 1) {
+      if (round % 5 === 0) await change()
+      const { id } = await cluster.client.call('createVersion', { params: { name }, body: { keep: 2 } })
+      interrupted.push(id)
+      // A moment is a moment: there is no event to wait for.
+      await delay(random.below(1200))
+      await cluster.host.stop('SIGKILL')
+      await cluster.startHost()
+      const [environment] = await listTars()
+      const versions = [environment?.latest, ...(environment?.older ?? [])].flatMap((version) => version ?? [])
+      expect(tarballs(), `round ${round}`).toEqual(versions.flatMap(({ version }) => [`${name}-${version}.json`, `${name}-${version}.tar`]).toSorted())
+      expect((await cluster.client.call('getContainer', { params: { name } })).status, `round ${round}`).toBe('running')
+      expect(existsSync(join(cluster.directory, 'host', 'spool')), `round ${round}`).toBe(false)
+      if (round % 10 === 9) expect(await ok('hakuriver.task', 'submit', '--container', name, '--wait', '--', 'sh', '-c', 'wc -c < /change')).toBe('40000000\n')
+    }
+  }, 300_000)
+
+  it('the Runner at 30 random moments of loading a version: the task runs in it all the same, and nothing is left', async () => {
+    await untilOnline(cluster, [name])
+    const random = createRandom(8)
+    for (let round = 0; round < 30; round += 1) {
+      await change(10_000_000)
+      await ok('hakuriver.docker', 'create-tar', name)
+      const { tasks: [task] } = await cluster.client.call('submitTask', { body: { command: ['sh', '-c', 'wc -c < /change'], environment: name } })
+      await delay(random.below(500))
+      await cluster.runners[name]?.stop('SIGKILL')
+      await cluster.startRunner(name)
+      const ended = await cluster.client.call('getTask', { params: { id: task?.id ?? '' }, query: { wait: 60 }, timeoutMs: 90_000 })
+      expect(ended, `round ${round}`).toMatchObject({ state: 'succeeded' })
+    }
+    await expect.poll(() => testEngine().listContainers({ [labels.node]: name }), { timeout: 20_000 }).toEqual([])
+  }, 300_000)
+
   it('the Host told to stop in the middle of create-tar undoes it, and exits 0', async () => {
+    await change()
     const before = tarballs()
     const { id } = await cluster.client.call('createVersion', { params: { name }, body: {} })
-    await reached(id, 'save', 1)
+    await reached(id, 'capture', 0)
     expect(await cluster.host.stop('SIGTERM')).toBe(0)
     expect(tarballs()).toEqual(before)
     expect((await testEngine().inspectContainer(name))?.status).toBe('running')
