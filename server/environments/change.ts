@@ -7,6 +7,8 @@ import type { TarballStore } from '#core/tarballs/store.ts'
 import type { OperationContext } from '../operations/operations.ts'
 import { type Basis, findBasis, soundManifest } from './basis.ts'
 import { canReadUpperDir, type Capture, captureChanges, NotCapturable } from './capture/capture.ts'
+import { diffTrees, type LayerChanges } from './capture/changes.ts'
+import { layerHasAny, reduceLayer, treeOfLayer } from './capture/committed.ts'
 import { canReadTrees } from './capture/read-tree.ts'
 import type { CapturedState, CapturedStates } from './capture/states.ts'
 import { sizeOf, type Tree } from './capture/tree.ts'
@@ -17,8 +19,10 @@ export interface TakenLayers {
   basis: Basis | undefined
   added: SpooledLayer[]
   baseLayers: number
-  /** The writable layer as it was taken, to compare with the next time; `undefined` where it was not looked at. */
+  /** The writable layer as it was taken, to compare with the next time; `undefined` if that can not be told. */
   tree: Tree | undefined
+  /** Where it was read; {@link COMMITTED} if the Engine told it. */
+  upperDir: string
 }
 
 export interface TakeOptions {
@@ -37,6 +41,9 @@ export interface TakeOptions {
   /** The container as an image. Whoever calls removes it. */
   commit(): Promise<string>
 }
+
+/** In place of a directory: the state was taken from a committed layer, and has other signatures. */
+export const COMMITTED = ''
 
 /** Engines stop at about 125 layers; base images have up to 40. */
 export const MAX_LAYERS = 64
@@ -66,7 +73,7 @@ export async function takeLayers(options: TakeOptions): Promise<TakenLayers> {
 // --- internal ---
 
 async function takeByCapture(options: TakeOptions, upperDir: string, base: ImageDetails): Promise<TakenLayers> {
-  const { name, context, spool, stop, giveBack } = options
+  const { name, context, stop, giveBack } = options
   const before = await previousState(options, upperDir)
   await stop()
   context.signal.throwIfAborted()
@@ -75,12 +82,12 @@ async function takeByCapture(options: TakeOptions, upperDir: string, base: Image
   await giveBack()
   if (before && !captured.isWhole) {
     const { environment, version, layers, baseLayers } = before.manifest
-    return { basis: { environment, version, layers }, added: addedOf(captured), baseLayers, tree: captured.tree }
+    return { basis: { environment, version, layers }, added: addedOf(captured), baseLayers, tree: captured.tree, upperDir }
   }
   const basis = await findBasis(options.tarballs, options.marks, { environment: name, diffIds: base.layers })
   const missing = base.layers.slice(basis?.layers.length ?? 0)
-  const saved = missing.length === 0 ? [] : await save(options, { imageId: base.id, layers: base.layers, missing, spool })
-  return { basis, added: [...saved, ...addedOf(captured)], baseLayers: base.layers.length, tree: captured.tree }
+  const saved = missing.length === 0 ? [] : await save(options, { imageId: base.id, layers: base.layers, missing })
+  return { basis, added: [...saved, ...addedOf(captured)], baseLayers: base.layers.length, tree: captured.tree, upperDir }
 }
 
 interface Before {
@@ -125,7 +132,8 @@ function isMostlyDead({ layers, baseLayers }: VersionManifest, tree: Tree): bool
 }
 
 async function takeByCommit(options: TakeOptions, base: ImageDetails | undefined): Promise<TakenLayers> {
-  const { engine, name, context, spool, stop, giveBack, commit, tarballs, marks } = options
+  const { engine, name, context, stop, giveBack, commit } = options
+  const before = await previousState(options, COMMITTED)
   await stop()
   context.signal.throwIfAborted()
   await context.report({ phase: 'commit' })
@@ -133,20 +141,65 @@ async function takeByCommit(options: TakeOptions, base: ImageDetails | undefined
   await giveBack()
   const committed = await engine.inspectImage(imageId)
   if (!committed) throw new HakuError('image.not_found', `The image that was just committed from ${name} is gone. Was it removed by another program?`)
-  const basis = await findBasis(tarballs, marks, { environment: name, diffIds: committed.layers })
+  const isOneAbove = base !== undefined && committed.layers.length === base.layers.length + 1 && base.layers.every((layer, index) => layer === committed.layers[index])
+  return isOneAbove ? reduceCommitted(options, { base, committed, before }) : takeWhole(options, { base, committed })
+}
+
+interface Committed {
+  base: ImageDetails | undefined
+  committed: ImageDetails
+}
+
+/** The committed layer is the whole writable layer. What of it the version before had is left out. */
+async function reduceCommitted(options: TakeOptions, { committed, before }: Committed & { before: Before | undefined }): Promise<TakenLayers> {
+  const { context, spool } = options
+  const [top] = await save(options, { imageId: committed.id, layers: committed.layers, missing: committed.layers.slice(-1) })
+  if (!top) throw new HakuError('internal.error', 'A committed image has a layer')
+  await context.report({ phase: 'compare' })
+  const tree = await treeOfLayer(top, context.signal)
+  const baseLayers = committed.layers.length - 1
+  const changes = before && !isMostlyDead(before.manifest, tree) ? await changesSince(options, before, tree) : undefined
+  if (before && changes) {
+    const { environment, version, layers } = before.manifest
+    const reduced = await reduceLayer(top, changes, spool, context.signal)
+    return { basis: { environment, version, layers }, added: reduced ? [reduced] : [], baseLayers: before.manifest.baseLayers, tree, upperDir: COMMITTED }
+  }
+  const below = committed.layers.slice(0, baseLayers)
+  const basis = await findBasis(options.tarballs, options.marks, { environment: options.name, diffIds: below })
+  const missing = below.slice(basis?.layers.length ?? 0)
+  const saved = missing.length === 0 ? [] : await save(options, { imageId: committed.id, layers: committed.layers, missing })
+  return { basis, added: [...saved, top], baseLayers, tree, upperDir: COMMITTED }
+}
+
+/**
+ * The containerd store tells only what differs from the base image, so a path that is not told of any more is either gone or as the base image
+ * has it. The second would show again, which no layer on top can say.
+ */
+async function changesSince({ tarballs }: TakeOptions, { state, manifest }: Before, tree: Tree): Promise<LayerChanges | undefined> {
+  const changes = diffTrees(state.tree, tree)
+  const vanished = new Set(changes?.deleted.filter((path) => !tree.has(path)))
+  if (vanished.size === 0) return changes
+  for (const { offset, size } of manifest.layers.slice(0, manifest.baseLayers)) {
+    if (await layerHasAny(await tarballs.read(manifest.environment, manifest.version, { start: offset, end: offset + size }), vanished)) return undefined
+  }
+  return changes
+}
+
+/** An image that is not the base image and one layer: nothing is known of its layers but their digests. */
+async function takeWhole(options: TakeOptions, { base, committed }: Committed): Promise<TakenLayers> {
+  const basis = await findBasis(options.tarballs, options.marks, { environment: options.name, diffIds: committed.layers })
   const missing = committed.layers.slice(basis?.layers.length ?? 0)
-  const added = missing.length === 0 ? [] : await save(options, { imageId, layers: committed.layers, missing, spool })
-  return { basis, added, baseLayers: base?.layers.length ?? 0, tree: undefined }
+  const added = missing.length === 0 ? [] : await save(options, { imageId: committed.id, layers: committed.layers, missing })
+  return { basis, added, baseLayers: base?.layers.length ?? 0, tree: undefined, upperDir: COMMITTED }
 }
 
 interface SaveOptions {
   imageId: string
   layers: string[]
   missing: string[]
-  spool: Spool
 }
 
-async function save({ engine, name, context }: TakeOptions, { imageId, layers, missing, spool }: SaveOptions): Promise<SpooledLayer[]> {
+async function save({ engine, name, context, spool }: TakeOptions, { imageId, layers, missing }: SaveOptions): Promise<SpooledLayer[]> {
   await context.report({ phase: 'save' })
   const wanted = new Set(missing)
   const saved = await spoolArchive({

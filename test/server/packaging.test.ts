@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Kysely } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { createContainerBody, createVersionBody, type Operation } from '#core/api/schemas.ts'
+import { createContainerBody, createVersionBody, type Operation, type Version } from '#core/api/schemas.ts'
 import { openDatabase } from '#core/database/open.ts'
 import type { Engine } from '#core/engine/engine.ts'
 import { HakuError } from '#core/errors.ts'
@@ -72,6 +72,11 @@ describe.skipIf(engineMissing).each(['captured', 'committed'] as const)('packagi
     for await (const _ of stream.resume()) continue
   }
 
+  async function manifestOf({ error, result }: Operation) {
+    expect(error).toBeNull()
+    return tarballs.readManifest(name, (result as Version).version)
+  }
+
   const files = () => readdirSync(directory).filter((file) => file !== 'state').toSorted()
   const status = async () => (await real.inspectContainer(name))?.status
 
@@ -89,6 +94,28 @@ describe.skipIf(engineMissing).each(['captured', 'committed'] as const)('packagi
     const second = await end(packaging.start(name, createVersionBody.parse({ note: '' })))
     const { result } = second as { result: { version: number } }
     expect(files()).toEqual([`${name}-${result.version}.json`, `${name}-${result.version}.tar`, `${name}-gpu-1700000000.tar`].toSorted())
+  })
+
+  it('stores only what changed since the version before, and the rest where it was', async () => {
+    await run('head -c 3000000 /dev/urandom > /large; mkdir /dir; echo 1 > /dir/a; echo 2 > /dir/b')
+    const first = await manifestOf(await end(packaging.start(name, createVersionBody.parse({ keep: 9 }))))
+    await run('rm /dir/a; echo 3 > /dir/c')
+    const second = await manifestOf(await end(packaging.start(name, createVersionBody.parse({ keep: 9 }))))
+    expect(second?.layers.slice(0, -1)).toEqual(first?.layers)
+    expect(second?.newBytes).toBeLessThan(10_000)
+    expect(second?.layers).toHaveLength((first?.layers.length ?? 0) + 1)
+    const third = await manifestOf(await end(packaging.start(name, createVersionBody.parse({ keep: 9 }))))
+    expect(third).toMatchObject({ layers: second?.layers, newBytes: 0 })
+  })
+
+  it('begins a new chain once most of the old one is dead', async () => {
+    const sizes: number[] = []
+    for (let round = 0; round < 4; round += 1) {
+      await run('head -c 70000000 /dev/urandom > /large')
+      sizes.push((await manifestOf(await end(packaging.start(name, createVersionBody.parse({ keep: 9 })))))?.layers.length ?? 0)
+    }
+    expect(Math.max(...sizes)).toBeLessThan(5)
+    expect(sizes).toContain(3)
   })
 
   it('keeps a version that a task waits for', async () => {

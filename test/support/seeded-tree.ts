@@ -31,7 +31,7 @@ export function mutateTree(root: string, random: Random, steps: number): void {
 
 /** One of each special thing, so that no seed misses any. */
 export function plantSpecials(root: string, random: Random): void {
-  const name = (text: string) => `special-${random.below(1000)}-${text}`
+  const name = (text: string) => `special-${random.below(1_000_000)}-${text}`
   extract(root, [
     { path: name('capable'), content: '#!/bin/sh\n', mode: 0o755, xattrs: { 'security.capability': CAP_NET_BIND_SERVICE } },
     { path: name('noted'), content: 'noted', xattrs: { 'user.note': 'any\0bytes\n' } },

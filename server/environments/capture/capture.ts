@@ -6,7 +6,8 @@ import { encodeEntry } from '#core/tarballs/tar/encode.ts'
 import { END_OF_ARCHIVE, padding, type TarEntry } from '#core/tarballs/tar/entry.ts'
 import { diffTrees, type LayerChanges } from './changes.ts'
 import { readTree } from './read-tree.ts'
-import { isDirectory, markOpaque, parentOf, scanTree, sizeOf, type Tree } from './tree.ts'
+import { isDirectory, markOpaque, scanTree, sizeOf, type Tree } from './tree.ts'
+import { opaqueEntry, whiteoutEntry } from './whiteouts.ts'
 
 export interface CaptureOptions {
   /** The container's writable layer on this machine's disk. The container MUST NOT run. */
@@ -104,9 +105,8 @@ async function writeLayer(upperDir: string, { entries, opaque, deleted }: LayerC
     await write(padding(entry.size))
     onProgress?.(layer.size)
   }
-  // OCI image-spec layer.md, "Whiteouts".
-  for (const path of opaque) await write(encodeEntry(whiteout(`${path}/.wh..wh..opq`)))
-  for (const path of deleted) await write(encodeEntry(whiteout(whiteoutPath(path))))
+  for (const path of opaque) await write(encodeEntry(opaqueEntry(path)))
+  for (const path of deleted) await write(encodeEntry(whiteoutEntry(path)))
   await write(END_OF_ARCHIVE)
   return layer.end()
 }
@@ -118,13 +118,4 @@ function assertCapturable({ path, xattrs }: TarEntry): void {
 
 function portable(xattrs: TarEntry['xattrs']): TarEntry['xattrs'] {
   return new Map([...xattrs].filter(([name]) => !LEFT_OUT.some((prefix) => name.startsWith(prefix))))
-}
-
-function whiteoutPath(path: string): string {
-  const parent = parentOf(path)
-  return parent === '' ? `.wh.${path}` : `${parent}/.wh.${path.slice(parent.length + 1)}`
-}
-
-function whiteout(path: string): TarEntry {
-  return { path, type: 'file', mode: 0, uid: 0, gid: 0, size: 0, mtime: '0', target: '', major: 0, minor: 0, xattrs: NO_XATTRS }
 }

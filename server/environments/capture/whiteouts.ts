@@ -1,0 +1,31 @@
+import type { TarEntry } from '#core/tarballs/tar/entry.ts'
+import { parentOf } from './tree.ts'
+
+/** How a layer says that something below it does not show any more: OCI image-spec `layer.md`, "Whiteouts". */
+const PREFIX = '.wh.'
+
+/** The name that stands in a directory of which nothing below shows. */
+export const OPAQUE_NAME = '.wh..wh..opq'
+
+export function opaqueEntry(directory: string): TarEntry {
+  return emptyFile(`${directory}/${OPAQUE_NAME}`)
+}
+
+export function whiteoutEntry(deleted: string): TarEntry {
+  const parent = parentOf(deleted)
+  return emptyFile(parent === '' ? `${PREFIX}${deleted}` : `${parent}/${PREFIX}${deleted.slice(parent.length + 1)}`)
+}
+
+/** The path that an entry of a layer deletes; `undefined` if it is no whiteout. */
+export function whiteoutTarget(path: string): string | undefined {
+  const parent = parentOf(path)
+  const name = parent === '' ? path : path.slice(parent.length + 1)
+  if (!name.startsWith(PREFIX) || name === OPAQUE_NAME) return undefined
+  return parent === '' ? name.slice(PREFIX.length) : `${parent}/${name.slice(PREFIX.length)}`
+}
+
+// --- internal ---
+
+function emptyFile(path: string): TarEntry {
+  return { path, type: 'file', mode: 0, uid: 0, gid: 0, size: 0, mtime: '0', target: '', major: 0, minor: 0, xattrs: new Map() }
+}
