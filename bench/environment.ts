@@ -1,10 +1,12 @@
-import { createReadStream, createWriteStream, readFileSync, rmSync } from 'node:fs'
+import { createReadStream, createWriteStream, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Task, Version } from '#core/api/schemas.ts'
 import { startTestEngine } from '#test/engines/engine.ts'
 import { type Cluster, startCluster } from '#test/support/cluster.ts'
 import { hasImage, importImage } from '../build/engine-api.mjs'
 import { provideDebianArchive } from '../build/images.mjs'
+import { must } from './commands.ts'
+import { processBytesRead } from './process.ts'
 import { createRawEngine, type RawEngine } from './raw-engine.ts'
 import { ratioResult, type Result, timed } from './statistics.ts'
 
@@ -51,9 +53,9 @@ async function measure(bench: Bench): Promise<Result[]> {
   await must(cluster, 'hakuriver.docker-shell', [NAME], `head -c ${CHANGED_BYTES} /dev/urandom > /change\n`)
   const rawAgain = await rawPackaging(bench)
   const second = await packaging(bench)
-  const readBefore = bytesRead(cluster)
+  const readBefore = processBytesRead(cluster.runners['bench']?.pid ?? 0)
   const cold = await submit(bench)
-  const read = bytesRead(cluster) - readBefore
+  const read = processBytesRead(cluster.runners['bench']?.pid ?? 0) - readBefore
   const warm = await submit(bench)
   rmSync(rawFile(cluster), { force: true })
   return [
@@ -107,18 +109,6 @@ async function submit({ cluster }: Bench): Promise<number> {
   return ms / 1000
 }
 
-/** Bytes that the Runner has read so far, whatever from: proc(5), `rchar`. */
-function bytesRead({ runners }: Cluster): number {
-  const [, text = '0'] = /^rchar: (\d+)$/m.exec(readFileSync(`/proc/${runners['bench']?.pid}/io`, 'utf8')) ?? []
-  return Number(text)
-}
-
 function megabytes(bytes: number): string {
   return `${Math.round(bytes / 1e6)} MB`
-}
-
-async function must(cluster: Cluster, command: string, args: string[], input?: string): Promise<{ stdout: string }> {
-  const finished = await cluster.run(command, args, input === undefined ? {} : { input })
-  if (finished.code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${finished.code}: ${finished.stderr}`)
-  return finished
 }

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { startCluster, type Cluster } from '#test/support/cluster.ts'
 import { ensureBusybox } from '#test/support/images.ts'
+import { must } from './commands.ts'
 import { measureEnvironment } from './environment.ts'
+import { measureLarge } from './large.ts'
 import { measureMemory } from './memory.ts'
 import { measurePackaging } from './packaging.ts'
 import { createRawEngine, type RawEngine } from './raw-engine.ts'
@@ -51,6 +53,7 @@ const measurements: Record<string, (context: BenchContext) => Promise<Result[]>>
   shell: ({ cluster, socketPath }) => shellResults(cluster, socketPath),
   memory: async ({ cluster }) => [await measureMemory(cluster, ENVIRONMENT)],
   environment: ({ socketPath }) => measureEnvironment(socketPath),
+  large: ({ socketPath }) => measureLarge(socketPath),
   packaging: async ({ cluster, engine }) => {
     await must(cluster, 'hakuriver.docker-shell', [ENVIRONMENT], `head -c ${PACKAGED_MEGABYTES}000000 /dev/urandom > /ballast\n`)
     return [await measurePackaging({ cluster, engine, environment: ENVIRONMENT }, 3)]
@@ -79,11 +82,6 @@ async function shellResults(cluster: Cluster, socketPath: string): Promise<Resul
     { what: 'shell echo p50', raw: echoMs.raw, ours: echoMs.host, unit: 'ms', ratio: echoMs.host / echoMs.raw, target: '≤ raw + 1 ms', met: echoMs.host <= echoMs.raw + 1 },
     ratioResult('shell throughput', throughput.raw, throughput.host, { unit: 'MB/s', atLeast: 0.85 }),
   ]
-}
-
-async function must(cluster: Cluster, command: string, args: string[], input?: string): Promise<void> {
-  const { code, stderr } = await cluster.run(command, args, input === undefined ? {} : { input })
-  if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}: ${stderr}`)
 }
 
 function toTable(results: Result[]): string {

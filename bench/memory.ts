@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import type { Cluster } from '#test/support/cluster.ts'
+import { processMegabytes } from './process.ts'
 import type { Result } from './statistics.ts'
 
 const STREAMED_BYTES = 1_000_000_000
@@ -21,16 +21,9 @@ export async function measureMemory(cluster: Cluster, environment: string): Prom
     sinceRest += chunk.length
     if (sinceRest < PIECE_BYTES) continue
     sinceRest = 0
-    peak = Math.max(peak, residentMegabytes(cluster.host.pid))
+    peak = Math.max(peak, processMegabytes(cluster.host.pid, 'VmRSS'))
     await new Promise((resolve) => setTimeout(resolve, REST_MS))
   }
   if (received !== STREAMED_BYTES) throw new Error(`${received} of ${STREAMED_BYTES} bytes arrived`)
   return { what: 'Host memory, 1 GB to a slow reader', raw: 0, ours: peak, unit: 'MB', ratio: NaN, target: `≤ ${LIMIT_MB} MB`, met: peak <= LIMIT_MB }
-}
-
-// --- internal ---
-
-function residentMegabytes(pid: number): number {
-  const kibibytes = /^VmRSS:\s+(?<amount>\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.groups?.['amount']
-  return (Number(kibibytes ?? 0) * 1024) / 1e6
 }
