@@ -22,7 +22,7 @@ export function createProgressView(stream: ProgressStream, now: () => number = D
   return stream.isTTY ? createBar(stream, now) : createLines(stream)
 }
 
-/** One line about a phase: `save  [#####---------------]  25%  1.00 GB of 4.00 GB  120 MB/s`. */
+/** One line about a phase: `write  [#####---------------]  25%  1.00 GB of 4.00 GB  120 MB/s  25 s left`. */
 export function formatProgress(progress: OperationProgress, bytesPerSecond: number | undefined): string {
   const { phase, bytes, totalBytes, message } = progress
   const parts = [printable(phase).padEnd(8)]
@@ -32,11 +32,19 @@ export function formatProgress(progress: OperationProgress, bytesPerSecond: numb
     parts.push(`[${'#'.repeat(done)}${'-'.repeat(BAR_WIDTH - done)}] ${String(Math.floor(part * 100)).padStart(3)}%`, `${formatSize(bytes)} of ${formatSize(totalBytes)}`)
   } else if (bytes !== null) parts.push(formatSize(bytes))
   if (bytes !== null && bytesPerSecond !== undefined) parts.push(`${formatSize(Math.round(bytesPerSecond))}/s`)
+  if (bytes !== null && totalBytes && bytesPerSecond && bytes < totalBytes) parts.push(`${formatSeconds((totalBytes - bytes) / bytesPerSecond)} left`)
   if (bytes === null || !totalBytes) parts.push(printable(message))
   return parts.filter(Boolean).join('  ').trimEnd()
 }
 
 // --- internal ---
+
+/** `45 s`, `3 min`, `2 h 5 min`: no finer than anybody can foretell. */
+function formatSeconds(seconds: number): string {
+  if (seconds < 90) return `${Math.ceil(seconds)} s`
+  const minutes = Math.round(seconds / 60)
+  return minutes < 90 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+}
 
 const BAR_WIDTH = 24
 const CLEAR_LINE = '\r\u001B[K'

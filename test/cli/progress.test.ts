@@ -6,7 +6,9 @@ const progress = (phase: string, bytes: number | null, totalBytes: number | null
 
 it.each([
   [progress('stop', null, null, 'stopping'), undefined, 'stop      stopping'],
-  [progress('save', 1e9, 4e9, 'writing'), 120e6, 'save      [######------------------]  25%  1.00 GB of 4.00 GB  120 MB/s'],
+  [progress('save', 1e9, 4e9, 'writing'), 120e6, 'save      [######------------------]  25%  1.00 GB of 4.00 GB  120 MB/s  25 s left'],
+  [progress('write', 1e9, 40e9), 10e6, 'write     [#-----------------------]   2%  1.00 GB of 40.0 GB  10.0 MB/s  65 min left'],
+  [progress('write', 0, 40e9), 1e6, 'write     [------------------------]   0%  0 B of 40.0 GB  1.00 MB/s  11 h 7 min left'],
   [progress('save', 0, 4e9), undefined, 'save      [------------------------]   0%  0 B of 4.00 GB'],
   [progress('save', 5e9, 4e9), undefined, 'save      [########################] 100%  5.00 GB of 4.00 GB'],
   [progress('pull', 2e6, null, '3 of 5 layers'), 1e6, 'pull      2.00 MB  1.00 MB/s  3 of 5 layers'],
