@@ -5,17 +5,37 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { askEngine, importImage } from '../../build/engine-api.mjs'
 import { provideDebianArchive } from '../../build/images.mjs'
 import { startTestEngine, type TestEngine, whyNoEngines } from '#test/engines/engine.ts'
-import { type Cluster, startCluster } from '#test/support/cluster.ts'
+import { type Cluster, type ClusterOptions, startCluster } from '#test/support/cluster.ts'
+import { createTestBucket, type TestBucket } from '#test/support/s3-bucket.ts'
+import { type S3Server, startS3Server, whyNoS3Server } from '#test/support/s3-server.ts'
 import { openTerminal } from '#test/support/terminal.ts'
 
 const missing = whyNoEngines()
 if (missing) console.log(`the workflow on real Engines is skipped: ${missing}`)
 
+const noS3 = missing ?? (await whyNoS3Server())
+
 const BASE = 'debian:bookworm-test'
 
-describe.skipIf(missing)('the example workflow of the guide', () => {
+describe.skipIf(missing).each(noS3 ? (['directory'] as const) : (['directory', 'S3'] as const))('the example workflow of the guide, tarballs in %s', (storage) => {
   const engines: TestEngine[] = []
   let cluster: Cluster
+  let s3: { server: S3Server; bucket: TestBucket } | undefined
+
+  /** Names of everything on the storage of the tarballs. */
+  const stored = () => (s3 ? s3.bucket.names() : readdirSync(join(cluster.sharedDir, 'hakuriver-containers')))
+
+  async function startStorage(): Promise<Pick<ClusterOptions, 'config' | 'env'>> {
+    if (storage === 'directory') return {}
+    const server = await startS3Server()
+    s3 = { server, bucket: await createTestBucket(server) }
+    const { bucket, prefix } = s3.bucket.options
+    const { accessKeyId, secretAccessKey } = server.credentials
+    return {
+      config: { storage: { url: `s3://${bucket}/${prefix.replace(/\/$/, '')}`, endpoint: server.endpoint } },
+      env: { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey },
+    }
+  }
 
   beforeAll(async () => {
     const archive = await provideDebianArchive()
@@ -25,13 +45,15 @@ describe.skipIf(missing)('the example workflow of the guide', () => {
     engines.push(node)
     await importImage(host.socketPath, createReadStream(archive), BASE)
     // nodeA has an Engine of its own, nodeB shares the Host's.
-    cluster = await startCluster({ hostSocket: host.socketPath, nodes: { nodeA: node.socketPath, nodeB: host.socketPath } })
+    cluster = await startCluster({ hostSocket: host.socketPath, nodes: { nodeA: node.socketPath, nodeB: host.socketPath }, ...(await startStorage()) })
     mkdirSync(join(cluster.sharedDir, 'shared_data'), { recursive: true })
     writeFileSync(join(cluster.sharedDir, 'shared_data', 'analyze_data.sh'), 'hello --greeting="only the packaged environment says this"\n')
   }, 240_000)
   afterAll(async () => {
     await cluster?.stop()
     for (const engine of engines) await engine.stop()
+    await s3?.bucket.remove()
+    await s3?.server.close()
   }, 60_000)
 
   const run = async (command: string, ...args: string[]) => {
@@ -90,7 +112,7 @@ describe.skipIf(missing)('the example workflow of the guide', () => {
     expect(second).toHaveLength(1)
     expect(second[0]?.older).toEqual([])
     expect(second[0]?.latest.version).toBeGreaterThan(first[0]?.latest.version ?? 0)
-    expect(readdirSync(join(cluster.sharedDir, 'hakuriver-containers'))).toHaveLength(2)
+    expect(await stored()).toHaveLength(2)
   }, 240_000)
 
   it('arguments, environment and exit code go through untouched', async () => {

@@ -18,6 +18,8 @@ export interface ClusterOptions {
   nodes: Record<string, string>
   /** Added to the sections of every configuration file. */
   config?: Record<string, Record<string, unknown>>
+  /** Added to the environment of every process. */
+  env?: NodeJS.ProcessEnv
 }
 
 export interface Finished {
@@ -55,7 +57,7 @@ export interface Cluster {
 }
 
 /** Starts a Host and its Runners on free ports, and waits until all nodes are online. */
-export async function startCluster({ hostSocket, nodes, config = {} }: ClusterOptions): Promise<Cluster> {
+export async function startCluster({ hostSocket, nodes, config = {}, env: added = {} }: ClusterOptions): Promise<Cluster> {
   const directory = mkdtempSync(join(tmpdir(), 'hakuriver-cluster-'))
   const sharedDir = join(directory, 'shared')
   mkdirSync(sharedDir)
@@ -76,7 +78,7 @@ export async function startCluster({ hostSocket, nodes, config = {} }: ClusterOp
     })
   }
   const url = `http://127.0.0.1:${hostPort}`
-  const env = { ...process.env, HAKURIVER_CONFIG: hostFile, PATH: `${BIN}:${process.env['PATH']}`, HOME: directory }
+  const env = { ...process.env, ...added, HAKURIVER_CONFIG: hostFile, PATH: `${BIN}:${process.env['PATH']}`, HOME: directory }
 
   const cluster: Cluster = {
     directory,
