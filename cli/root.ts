@@ -1,6 +1,7 @@
 import { clientGroup } from './commands/client/index.ts'
 import { dockerGroup } from './commands/docker/index.ts'
 import { dockerShell } from './commands/docker-shell.ts'
+import { envGroup } from './commands/env/index.ts'
 import { host } from './commands/host.ts'
 import { initGroup } from './commands/init/index.ts'
 import { login } from './commands/login.ts'
@@ -14,6 +15,7 @@ export const rootCommand: CommandGroup = {
   commands: {
     docker: dockerGroup,
     'docker-shell': dockerShell,
+    env: envGroup,
     task: taskGroup,
     client: clientGroup,
     login,

@@ -21,6 +21,28 @@ export function assertEnvironmentName(name: string): void {
   }
 }
 
+/** An environment and, behind `@`, one of its versions: `my-env@1700000000`. */
+export interface EnvironmentReference {
+  name: string
+  /** The current one is meant if it is left out. */
+  version?: number
+}
+
+/** @throws `environment.name_invalid`, `usage.invalid` */
+export function parseEnvironmentReference(text: string): EnvironmentReference {
+  const at = text.indexOf('@')
+  const name = at < 0 ? text : text.slice(0, at)
+  assertEnvironmentName(name)
+  if (at < 0) return { name }
+  return { name, version: parseVersionNumber(text.slice(at + 1)) }
+}
+
+/** The number of a version: Unix seconds, as in the name of its tarball. @throws `usage.invalid` */
+export function parseVersionNumber(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new HakuError('usage.invalid', `${quote(text)} is not a version. Write the number that "hakuriver env log" shows, such as 1700000000.`)
+  return Number(text)
+}
+
 /** Whether `name` may name a node. Host names with underscores exist, so they are allowed. */
 export function isNodeName(name: string): boolean {
   return NODE_NAME_RE.test(name)

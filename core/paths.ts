@@ -10,12 +10,14 @@ import { isEnvironmentName } from './names.ts'
  * │  ├─ <environment>-<seconds>.tar      a version: a plain archive that `docker load` takes
  * │  ├─ <environment>-<seconds>.json     its manifest, written last
  * │  └─ .tmp-<host id>-…                 being written; outside the listing grammar
+ * ├─ .hakuriver-storage                  put there by the Host: without it, a mount is missing
  * ├─ task_outputs/<task id>.out          what a task printed
  * ├─ task_errors/<task id>.err
  * └─ shared_data/                        seen in tasks as /shared
  *
  * <state_dir>/                           local, one per Host or Runner
  * ├─ host.db  admin.token  runner.token  of a Host
+ * ├─ storage.mark                        of a Host: the shared directory has been marked
  * ├─ spool/  captures/                   of a Host: see server/environments
  * └─ runner.db  host.token  <hostname>   of a Runner
  * ```
@@ -30,6 +32,8 @@ export const labels = {
   container: 'hakuriver.container',
   /** On a persistent container: a digest of the options it was created with. */
   options: 'hakuriver.options',
+  /** On a persistent container: the tag of the image that was loaded for it alone, and goes with it. */
+  image: 'hakuriver.image',
   /** On a task's container: the task's id. */
   task: 'hakuriver.task',
   /** On a task's container: the node whose Runner owns it, because two Runners may share one Engine. */
@@ -42,6 +46,8 @@ export const labels = {
 
 export interface SharedPaths {
   root: string
+  /** Tells the shared directory from the place where it is not mounted. */
+  mark: string
   tarballs: string
   outputs: string
   errors: string
@@ -56,6 +62,7 @@ export function sharedPaths(sharedDir: string, containerDir: string): SharedPath
   const errors = join(sharedDir, 'task_errors')
   return {
     root: sharedDir,
+    mark: join(sharedDir, '.hakuriver-storage'),
     tarballs: join(sharedDir, containerDir),
     outputs,
     errors,
@@ -71,6 +78,7 @@ export function hostStatePaths(stateDir: string) {
     root: stateDir,
     database: join(stateDir, 'host.db'),
     hostId: join(stateDir, 'host.id'),
+    storageMark: join(stateDir, 'storage.mark'),
     adminToken: join(stateDir, 'admin.token'),
     runnerToken: join(stateDir, 'runner.token'),
     /** Changes of containers until they are published. */
@@ -125,6 +133,11 @@ export function imageTag(environment: string): string {
 /** The image tag under which an operation packages, so that it can be told from everybody else's and removed. */
 export function packagingTag(environment: string, operationId: string): string {
   return `hakuriver/${environment}:packaging-${operationId}`
+}
+
+/** The image tag of a version that a container of the Host is made from: the container's own, so that it can go with it. */
+export function forkTag(container: string, environment: string, version: number): string {
+  return `hakuriver/${environment}:${version}-for-${container}`
 }
 
 /** The container name of a task. */

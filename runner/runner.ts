@@ -10,7 +10,9 @@ import { problemOf } from '#core/http/problems.ts'
 import { createId } from '#core/ids.ts'
 import { isNodeName, quote } from '#core/names.ts'
 import { hostStatePaths, runnerStatePaths, sharedPaths } from '#core/paths.ts'
+import { assertSharedDirectory } from '#core/shared-directory.ts'
 import { openTarballStore } from '#core/tarballs/open-store.ts'
+import { parseSize } from '#core/tasks/sizes.ts'
 import { readOrCreateToken } from '#core/tokens.ts'
 import { version } from '#core/version.ts'
 import { removeOrphans } from './executors/orphans.ts'
@@ -19,11 +21,15 @@ import { createEngineProbe } from './hardware/engine-info.ts'
 import { createUsageMeter, readHardware } from './hardware/usage.ts'
 import { createLink } from './host/link.ts'
 import { openRunnerState } from './state/state.ts'
+import { createHoldingsProbe } from './sync/holdings.ts'
 import { createImages } from './sync/images.ts'
+import { createInventory } from './sync/inventory.ts'
+import { createPrefetches, type Prefetches } from './sync/prefetches.ts'
 
 /** Every service of a Runner, made once. */
 export interface Runner {
   tasks: Tasks
+  prefetches: Prefetches
   /** The secret that the Host shows when it calls this Runner. */
   hostToken: string
   /** Where the Host is expected. */
@@ -47,7 +53,7 @@ export async function createRunner(config: Config): Promise<Runner> {
   const { hostname } = config.runner
   if (!isNodeName(hostname)) throw new HakuError('config.invalid', `The name of this node, ${quote(hostname)}, is not valid: letters, digits, ".", "_" and "-", 63 at most. Set runner.hostname.`)
   const paths = sharedPaths(config.paths.shared_dir, config.docker.container_dir)
-  await assertSharedDirectory(paths.root)
+  await assertDirectory(paths.root)
   const files = runnerStatePaths(config.paths.state_dir)
   makeStateDirectory(files.root)
   const hostToken = readOrCreateToken(files.hostToken)
@@ -60,7 +66,10 @@ export async function createRunner(config: Config): Promise<Runner> {
   const engine = createDockerEngine({ socketPath: config.docker.socket })
   const state = await openRunnerState(files.database)
   const tarballs = await openTarballStore(config, hostname)
-  const images = createImages({ engine, state, tarballs, closing })
+  const inventory = createInventory({ engine, state })
+  const limitBytes = config.docker.image_cache_limit === '' ? undefined : parseSize(config.docker.image_cache_limit)
+  const images = createImages({ engine, state, inventory, tarballs, limitBytes, closing })
+  const prefetches = createPrefetches(images, closing)
   const services = { engine, state, images, paths, hostname, localTempDir: config.paths.local_temp_dir, closing }
   const tasks = createTasks(services, (urgent) => link.news(urgent))
 
@@ -76,6 +85,7 @@ export async function createRunner(config: Config): Promise<Runner> {
       runnerVersion: version,
     },
     engineFacts: createEngineProbe(engine),
+    holdings: createHoldingsProbe(inventory),
     usage: createUsageMeter(),
     activeIds: tasks.activeIds,
     outbox: tasks.outbox,
@@ -104,10 +114,11 @@ export async function createRunner(config: Config): Promise<Runner> {
   let linked: Promise<void> = Promise.resolve()
   return {
     tasks,
+    prefetches,
     hostToken,
     hostUrl,
     async health() {
-      const checks = await Promise.allSettled([engine.info(), assertSharedDirectory(paths.root)])
+      const checks = await Promise.allSettled([engine.info(), assertSharedDirectory(paths)])
       const failures: unknown[] = checks.flatMap((check) => (check.status === 'rejected' ? [check.reason as unknown] : []))
       const problems = [...failures, link.trouble()].filter((failure) => failure !== undefined).map(problemOf)
       return { status: problems.length === 0 ? 'ok' : 'degraded', version, problems }
@@ -127,7 +138,8 @@ export async function createRunner(config: Config): Promise<Runner> {
 
 // --- internal ---
 
-async function assertSharedDirectory(root: string): Promise<void> {
+/** Its mark is looked for later: this Runner may be started before the Host ever was. */
+async function assertDirectory(root: string): Promise<void> {
   const isDirectory = await stat(root).then((stats) => stats.isDirectory(), () => false)
   if (!isDirectory) throw new HakuError('storage.unavailable', `The shared directory ${root} does not exist on this node. Mount it, or set paths.shared_dir.`)
 }

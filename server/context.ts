@@ -15,9 +15,17 @@ import type { Tables } from './database/tables.ts'
 import { createRunnerDispatcher } from './dispatch/runner-dispatcher.ts'
 import { type Containers, createContainers } from './environments/containers.ts'
 import { createCapturedStates } from './environments/capture/states.ts'
+import { createDeletions, type Deletions } from './environments/deletions.ts'
+import { createDiffs, type Diffs } from './environments/diff/diff.ts'
+import { createExports, type Exports } from './environments/exports.ts'
+import { createForks, type Forks } from './environments/fork.ts'
+import { createImports, type Imports } from './environments/import/imports.ts'
 import { createVersionMarks } from './environments/marks.ts'
 import { createPackaging, type Packaging } from './environments/packaging.ts'
 import { removeLateImages, undoOperation } from './environments/recovery.ts'
+import { createPrefetch, type Prefetch } from './environments/prefetch.ts'
+import { createRollbacks, type Rollbacks } from './environments/rollback.ts'
+import { createTrials } from './environments/trial.ts'
 import { createVersions, type Versions } from './environments/versions.ts'
 import { checkHealth } from './health.ts'
 import { createNodes, type Nodes } from './nodes/nodes.ts'
@@ -38,6 +46,13 @@ export interface HostContext {
   containers: Containers
   versions: Versions
   packaging: Packaging
+  deletions: Deletions
+  diffs: Diffs
+  exports: Exports
+  forks: Forks
+  imports: Imports
+  rollbacks: Rollbacks
+  prefetch: Prefetch
   terminals: Terminals
   nodes: Nodes
   tasks: Tasks
@@ -55,10 +70,10 @@ export interface HostContext {
 export async function createContext(config: Config): Promise<HostContext> {
   const paths = sharedPaths(config.paths.shared_dir, config.docker.container_dir)
   const state = hostStatePaths(config.paths.state_dir)
-  prepareSharedDirectory(paths)
   mkdirSync(state.root, { recursive: true, mode: 0o700 })
   const tokens = { admin: readOrCreateToken(state.adminToken), runner: readOrCreateToken(state.runnerToken) }
   const ownerId = readOrCreateToken(state.hostId, createId)
+  prepareSharedDirectory(paths, { id: ownerId, stateFile: state.storageMark })
 
   const databaseFile = config.database.db_file || state.database
   const database = await openDatabase<Tables>(databaseFile, migrations)
@@ -75,16 +90,27 @@ export async function createContext(config: Config): Promise<HostContext> {
   const dispatcher = createRunnerDispatcher(nodes.find)
   const store = await createTaskStore({ database, relaxed })
   const marks = await createVersionMarks(database)
-  const versions = createVersions({ tarballs, marks, keepVersions: config.docker.keep_versions, inUse: store.versionsInUse })
+  const nodesWith = (environment: string, version: number) => nodes.list().filter(({ images }) => images.some((image) => image.environment === environment && image.version === version)).map(({ hostname }) => hostname)
+  const versions = createVersions({ tarballs, marks, keepVersions: config.docker.keep_versions, unfinishedTasks: store.unfinishedOf, nodesWith })
   const tasks = createTasks({ store, nodes, versions, dispatcher, docker: config.docker })
   const states = createCapturedStates(state.captures)
-  const packaging = createPackaging({ engine, containers, operations, tarballs, versions, marks, states, spoolDirectory: state.spool })
+  const output = createOutput({ store, paths })
+  const trials = createTrials({ tasks, output, versions, marks })
+  await trials.recover()
+  const packaging = createPackaging({ engine, containers, operations, tarballs, versions, marks, states, trials, spoolDirectory: state.spool })
   const terminals = createTerminals({ engine, containers })
 
   return {
     config, tokens, engine, tarballs, operations, containers, versions, packaging, terminals, nodes, tasks,
-    output: createOutput({ store, paths }),
-    health: () => checkHealth(engine, paths.root),
+    output,
+    deletions: createDeletions({ operations, versions, tasks }),
+    diffs: createDiffs({ tarballs, versions }),
+    exports: createExports({ tarballs, versions }),
+    forks: createForks({ engine, containers, operations, tarballs, versions }),
+    imports: createImports({ engine, operations, tarballs, versions, marks, spoolDirectory: state.spool }),
+    prefetch: createPrefetch({ operations, versions, nodes, dispatcher }),
+    rollbacks: createRollbacks({ operations, tarballs, versions, marks }),
+    health: () => checkHealth(engine, paths),
     async close() {
       await terminals.closeAll()
       await operations.close()

@@ -19,9 +19,16 @@ export function reportError(error: unknown, { program, command, json }: ReportOp
   const known = isHakuError(error) ? error : new HakuError('internal.error', `${errorMessage(error)} (an error inside HakuRiver; HAKURIVER_DEBUG=1 shows where)`, { cause: error })
   if (json) process.stderr.write(`${JSON.stringify(problemOf(known))}\n`)
   else {
-    process.stderr.write(`${program}: ${printable(known.message.replace(/\s*\n\s*/g, ' '))}\n`)
+    process.stderr.write(`${program}: ${known.code === 'version.test_failed' ? withLines(known.message) : printable(known.message.replace(/\s*\n\s*/g, ' '))}\n`)
     if (known.code === 'usage.invalid') process.stderr.write(`Try "${command} --help".\n`)
   }
   if (process.env['HAKURIVER_DEBUG']) console.error(error)
   return exitCodeOf(known.kind)
+}
+
+// --- internal ---
+
+/** The lines that a test of the user's printed stay lines. */
+function withLines(message: string): string {
+  return message.split('\n').map(printable).join('\n')
 }

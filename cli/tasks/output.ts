@@ -36,13 +36,16 @@ export async function copyOutput(client: HostClient, id: string, name: OutputNam
   }, { reached })
 }
 
-/** The task once it has ended, however long that takes. */
-export async function waitForEnd(client: HostClient, id: string, { reached }: { reached: boolean }): Promise<Task> {
+/** The task once it has ended, however long that takes. `onTask` hears of it each second until it runs. */
+export async function waitForEnd(client: HostClient, id: string, { reached, onTask }: { reached: boolean; onTask?: (task: Task) => void }): Promise<Task> {
+  let isUnderWay = onTask === undefined
   return rejoin(async (joined) => {
     for (;;) {
-      const task = await client.call('getTask', { params: { id }, query: { wait: WAIT_SECONDS }, timeoutMs: WAIT_TIMEOUT_MS })
+      const task = await client.call('getTask', { params: { id }, query: { wait: isUnderWay ? WAIT_SECONDS : 1 }, timeoutMs: WAIT_TIMEOUT_MS })
       joined()
+      onTask?.(task)
       if (isFinal(task.state)) return task
+      isUnderWay ||= task.started !== null
     }
   }, { reached })
 }

@@ -9,12 +9,18 @@ import { copyOutput, waitForEnd } from './output.ts'
 /** Each task holds two connections. */
 const TASKS_AT_ONCE = 16
 
+export interface WaitOptions {
+  quiet: boolean
+  /** Hears of each task until it runs. */
+  onTask?: (task: Task) => void
+}
+
 /**
  * Waits for the end of tasks, with their output on ours unless `quiet`. Ctrl-C leaves them running and says so.
  *
  * @returns the ended tasks, in the given order
  */
-export async function waitForTasks(client: HostClient, ids: string[], { quiet }: { quiet: boolean }): Promise<Task[]> {
+export async function waitForTasks(client: HostClient, ids: string[], { quiet, onTask }: WaitOptions): Promise<Task[]> {
   const release = onInterrupt(() => {
     tell(ids.length === 1 ? `The task goes on. End it with: hakuriver task kill ${ids[0]}` : `The tasks go on. End one with: hakuriver task kill ID`)
     leave()
@@ -22,7 +28,7 @@ export async function waitForTasks(client: HostClient, ids: string[], { quiet }:
   try {
     return await mapLimited(ids, TASKS_AT_ONCE, async (id) => {
       if (!quiet) await Promise.all([copyOutput(client, id, 'stdout', { follow: true, reached: true, write: print }), copyOutput(client, id, 'stderr', { follow: true, reached: true, write: printError })])
-      return waitForEnd(client, id, { reached: true })
+      return waitForEnd(client, id, { reached: true, ...(onTask && { onTask }) })
     })
   } finally {
     release()

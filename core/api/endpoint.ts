@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { z } from 'zod'
 import type { ErrorCode } from '../errors.ts'
 
@@ -16,6 +17,8 @@ export interface Endpoint {
   params?: ObjectSchema
   query?: ObjectSchema
   body?: z.ZodType
+  /** Instead of `body`: the content types of a body that is handed on as it comes. Needs {@link maxBodyBytes}. */
+  upload?: readonly string[]
   response: ResponseShape
   /** What it may answer beyond the errors that every endpoint shares. */
   errors: readonly ErrorCode[]
@@ -27,7 +30,7 @@ export type ResponseShape =
   | { status: 200 | 201 | 202; body: z.ZodType }
   | { status: 204 }
   /** Bytes as they come. */
-  | { status: 200; stream: 'application/octet-stream' | 'text/event-stream' | 'application/json' }
+  | { status: 200; stream: 'application/octet-stream' | 'application/x-tar' | 'text/event-stream' | 'application/json' }
   | { status: 101; socket: string }
 
 /** Keeps the literal types. */
@@ -40,12 +43,14 @@ export interface EndpointInput<E extends Endpoint> {
   params: E['params'] extends z.ZodType ? z.output<E['params']> : Record<string, never>
   query: E['query'] extends z.ZodType ? z.output<E['query']> : Record<string, never>
   body: E['body'] extends z.ZodType ? z.output<E['body']> : undefined
+  upload: E['upload'] extends readonly string[] ? Readable : undefined
 }
 
 /** What a client gives: before defaults are filled in. */
 export type EndpointRequest<E extends Endpoint> = (E['params'] extends z.ZodType ? { params: z.input<E['params']> } : unknown) &
   (E['query'] extends z.ZodType ? { query?: z.input<E['query']> } : unknown) &
-  (E['body'] extends z.ZodType ? { body: z.input<E['body']> } : unknown)
+  (E['body'] extends z.ZodType ? { body: z.input<E['body']> } : unknown) &
+  (E['upload'] extends readonly string[] ? { upload: Readable } : unknown)
 
 /** What comes back. */
 export type EndpointOutput<E extends Endpoint> = E['response'] extends { body: infer B extends z.ZodType } ? z.output<B> : void

@@ -3,6 +3,7 @@ import { defineEndpoints } from './endpoint.ts'
 import * as schemas from './schemas.ts'
 
 const name = z.strictObject({ name: schemas.environmentName })
+const nameAndVersion = z.strictObject({ name: schemas.environmentName, version: schemas.versionNumber })
 const operationId = z.strictObject({ id: z.string().max(64) })
 const taskId = z.strictObject({ id: z.string().max(64) })
 const hostname = z.strictObject({ hostname: schemas.nodeName })
@@ -35,6 +36,43 @@ export const hostApi = defineEndpoints({
     body: schemas.createVersionBody, response: { status: 202, body: schemas.operation },
     errors: ['environment.name_invalid', 'container.not_found', 'environment.busy', 'engine.unavailable', 'storage.unavailable'],
   },
+  getVersion: { method: 'GET', path: '/api/environments/{name}/versions/{version}', summary: 'One version, with what its manifest tells', role: 'admin', params: nameAndVersion, response: { status: 200, body: schemas.versionDetails }, errors: ['environment.name_invalid', 'tarball.not_found', 'storage.unavailable'] },
+  pinVersion: { method: 'PUT', path: '/api/environments/{name}/versions/{version}/pin', summary: 'Keep the version until it is unpinned', role: 'admin', params: nameAndVersion, response: { status: 200, body: schemas.version }, errors: ['environment.name_invalid', 'tarball.not_found', 'storage.unavailable'] },
+  unpinVersion: { method: 'DELETE', path: '/api/environments/{name}/versions/{version}/pin', summary: 'Let the version go when it is superseded', role: 'admin', params: nameAndVersion, response: { status: 200, body: schemas.version }, errors: ['environment.name_invalid', 'tarball.not_found', 'storage.unavailable'] },
+  exportVersion: {
+    method: 'GET', path: '/api/environments/{name}/versions/{version}/archive', summary: 'The version as an archive that any Engine loads; each layer is checked on the way', role: 'admin', params: nameAndVersion,
+    response: { status: 200, stream: 'application/x-tar' }, errors: ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'tarball.damaged', 'storage.unavailable'],
+  },
+  importVersion: {
+    method: 'POST', path: '/api/environments/{name}/import', summary: 'Make an archive of an image (docker save, podman save, skopeo) the newest version', role: 'admin', params: name, query: schemas.importQuery,
+    upload: ['application/x-tar', 'application/octet-stream', 'application/gzip'], maxBodyBytes: 1024 ** 4, response: { status: 201, body: schemas.importedVersion },
+    errors: ['environment.name_invalid', 'import.refused', 'environment.busy', 'storage.full', 'storage.unavailable'],
+  },
+  diffVersions: {
+    method: 'GET', path: '/api/environments/{name}/diff', summary: 'Files and packages that differ between two versions', role: 'admin', params: name, query: schemas.diffQuery, response: { status: 200, body: schemas.versionDiff },
+    errors: ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'tarball.damaged', 'version.without_manifest', 'storage.unavailable'],
+  },
+  rollbackEnvironment: {
+    method: 'POST', path: '/api/environments/{name}/rollback', summary: 'Make an older version current again, under a new number', role: 'admin', params: name, body: schemas.rollbackBody, response: { status: 202, body: schemas.operation },
+    errors: ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'tarball.damaged', 'version.is_current', 'version.without_manifest', 'environment.busy', 'storage.unavailable'],
+  },
+  planDeletion: {
+    method: 'GET', path: '/api/environments/{name}/deletion', summary: 'What deleting all versions, or one, would do', role: 'admin', params: name, query: z.strictObject({ version: schemas.versionNumber.optional() }), response: { status: 200, body: schemas.deletionPlan },
+    errors: ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'storage.unavailable'],
+  },
+  deleteVersions: {
+    method: 'POST', path: '/api/environments/{name}/deletion', summary: 'Delete exactly these versions; the container stays', role: 'admin', params: name, body: schemas.deletionBody, response: { status: 200, body: schemas.deletionResult },
+    errors: ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'version.needed', 'environment.busy', 'storage.unavailable'],
+  },
+  forkEnvironment: {
+    method: 'POST', path: '/api/environments/{name}/fork', summary: 'Create and start a persistent container from a version', role: 'admin', params: name, body: schemas.forkBody, response: { status: 202, body: schemas.operation },
+    errors: ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'tarball.damaged', 'version.without_manifest', 'container.exists', 'container.name_taken', 'environment.busy', 'engine.unavailable', 'storage.unavailable'],
+  },
+
+  prefetchVersion: {
+    method: 'POST', path: '/api/environments/{name}/prefetch', summary: 'Load a version on nodes before a task needs it', role: 'admin', params: name, body: schemas.prefetchBody, response: { status: 202, body: schemas.operation },
+    errors: ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'tarball.damaged', 'node.not_found', 'storage.unavailable'],
+  },
 
   listOperations: { method: 'GET', path: '/api/operations', summary: 'Work in the background, newest first', role: 'admin', query: schemas.pageQuery, response: { status: 200, body: schemas.page(schemas.operation) }, errors: [] },
   getOperation: { method: 'GET', path: '/api/operations/{id}', summary: 'One operation; `wait` holds the answer until it has ended', role: 'admin', params: operationId, query: schemas.waitQuery, response: { status: 200, body: schemas.operation }, errors: ['operation.not_found'] },
@@ -47,7 +85,12 @@ export const hostApi = defineEndpoints({
   submitTask: {
     method: 'POST', path: '/api/tasks', summary: 'Submit a command, one task for each target', role: 'admin', body: schemas.submitBody, maxBodyBytes: 4 * 1024 * 1024,
     response: { status: 201, body: schemas.submitResponse },
-    errors: ['environment.name_invalid', 'environment.no_version', 'target.invalid', 'node.not_found', 'node.too_small', 'task.command_invalid', 'task.mount_not_allowed', 'storage.unavailable'],
+    errors: ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'tarball.damaged', 'target.invalid', 'node.not_found', 'node.too_small', 'task.command_invalid', 'task.mount_not_allowed', 'storage.unavailable'],
+  },
+  previewTask: {
+    method: 'POST', path: '/api/tasks/preview', summary: 'What submitting this would come to; nothing is stored', role: 'admin', body: schemas.submitBody, maxBodyBytes: 4 * 1024 * 1024,
+    response: { status: 200, body: schemas.submitPreview },
+    errors: ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'tarball.damaged', 'target.invalid', 'node.not_found', 'node.too_small', 'task.command_invalid', 'task.mount_not_allowed', 'storage.unavailable'],
   },
   listTasks: { method: 'GET', path: '/api/tasks', summary: 'Tasks, newest first', role: 'admin', query: schemas.pageQuery.extend({ state: z.string().optional(), node: z.string().optional(), environment: z.string().optional() }), response: { status: 200, body: schemas.page(schemas.task) }, errors: [] },
   getTask: { method: 'GET', path: '/api/tasks/{id}', summary: 'One task; `wait` holds the answer until it has ended', role: 'admin', params: taskId, query: schemas.waitQuery, response: { status: 200, body: schemas.task }, errors: ['task.not_found'] },
@@ -58,7 +101,7 @@ export const hostApi = defineEndpoints({
   getTaskStderr: { method: 'GET', path: '/api/tasks/{id}/stderr', summary: 'What the task printed to standard error', role: 'admin', params: taskId, query: schemas.outputQuery, response: { status: 200, stream: 'application/octet-stream' }, errors: ['task.not_found', 'storage.unavailable'] },
 
   registerRunner: { method: 'POST', path: '/api/runners/register', summary: 'A Runner reports for duty', role: 'runner', body: schemas.registerBody, maxBodyBytes: 4 * 1024 * 1024, response: { status: 200, body: schemas.registerResponse }, errors: ['node.name_invalid', 'node.name_in_use'] },
-  heartbeat: { method: 'POST', path: '/api/runners/{hostname}/heartbeat', summary: 'A Runner lives', role: 'runner', params: hostname, body: schemas.heartbeatBody, maxBodyBytes: 4 * 1024 * 1024, response: { status: 204 }, errors: ['node.name_invalid', 'node.not_found'] },
+  heartbeat: { method: 'POST', path: '/api/runners/{hostname}/heartbeat', summary: 'A Runner lives', role: 'runner', params: hostname, body: schemas.heartbeatBody, maxBodyBytes: 4 * 1024 * 1024, response: { status: 200, body: schemas.heartbeatResponse }, errors: ['node.name_invalid', 'node.not_found'] },
   reportTasks: { method: 'POST', path: '/api/runners/{hostname}/reports', summary: 'What a Runner saw of its tasks', role: 'runner', params: hostname, body: schemas.reportsBody, maxBodyBytes: 16 * 1024 * 1024, response: { status: 200, body: schemas.reportsResponse }, errors: ['node.name_invalid', 'node.not_found'] },
 })
 export type HostApi = typeof hostApi

@@ -38,6 +38,7 @@ function describeEndpoint(id: string, endpoint: Endpoint): Record<string, unknow
     ...(endpoint.role === 'public' ? { security: [] } : { 'x-role': endpoint.role }),
     parameters: [...parameters('path', endpoint.params), ...parameters('query', endpoint.query)],
     ...(endpoint.body && { requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(endpoint.body, 'input') } } } }),
+    ...(endpoint.upload && { requestBody: { required: true, content: Object.fromEntries(endpoint.upload.map((type) => [type, {}])) } }),
     responses: { [endpoint.response.status]: describeResponse(endpoint), ...describeErrors(endpoint) },
   }
 }

@@ -3,6 +3,7 @@ import { defineEndpoints } from './endpoint.ts'
 import * as schemas from './schemas.ts'
 
 const id = z.strictObject({ id: schemas.taskId })
+const versionOfEnvironment = z.strictObject({ environment: schemas.environmentName, version: z.coerce.number().int().nonnegative() })
 
 /** Everything a Runner answers, to its Host alone. */
 export const runnerApi = defineEndpoints({
@@ -11,5 +12,11 @@ export const runnerApi = defineEndpoints({
   killTask: { method: 'POST', path: '/api/tasks/{id}/kill', summary: 'End the task', role: 'host', params: id, response: { status: 202, body: schemas.taskReport }, errors: ['task.not_found'] },
   pauseTask: { method: 'POST', path: '/api/tasks/{id}/pause', summary: 'Freeze the task', role: 'host', params: id, response: { status: 200, body: schemas.taskReport }, errors: ['task.not_found', 'task.state'] },
   resumeTask: { method: 'POST', path: '/api/tasks/{id}/resume', summary: 'Go on with the task', role: 'host', params: id, response: { status: 200, body: schemas.taskReport }, errors: ['task.not_found', 'task.state'] },
+  putImage: {
+    method: 'PUT', path: '/api/images/{environment}/{version}', summary: 'Load this version; `wait` holds the answer until it is there. The same twice loads once', role: 'host', params: versionOfEnvironment,
+    query: schemas.waitQuery, body: schemas.versionOrder, response: { status: 200, body: schemas.prefetchState },
+    errors: ['environment.name_invalid', 'tarball.not_found', 'tarball.damaged', 'storage.unavailable', 'storage.full', 'engine.failed', 'engine.invalid'],
+  },
+  cancelImage: { method: 'POST', path: '/api/images/{environment}/{version}/cancel', summary: 'Give up the load, unless a task waits for it', role: 'host', params: versionOfEnvironment, response: { status: 204 }, errors: ['environment.name_invalid'] },
 })
 export type RunnerApi = typeof runnerApi

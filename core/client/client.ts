@@ -1,5 +1,6 @@
 import { Agent, type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
+import type { Readable } from 'node:stream'
 import type { Endpoint, EndpointOutput, EndpointRequest } from '../api/endpoint.ts'
 import { buildPath } from '../api/match.ts'
 import { HakuError, type ErrorCode, type ErrorKind, errorCatalogue, errorMessage, fromProblem, systemErrorCode } from '../errors.ts'
@@ -20,7 +21,7 @@ export interface Client<Api extends Record<string, Endpoint>> {
 
 export type CallRequest<E extends Endpoint> = EndpointRequest<E> & {
   signal?: AbortSignal
-  /** Give up after so long without an answer. Default: 30 s. */
+  /** Give up after so long without an answer. Default: 30 s; an upload is waited for without an end. */
   timeoutMs?: number
 }
 
@@ -43,6 +44,7 @@ export function createClient<Api extends Record<string, Endpoint>>(options: Clie
       return await exchange(base, agent, endpoint, request, options.token)
     } catch (error) {
       if (request.signal?.aborted) throw request.signal.reason
+      if (request.upload?.errored) throw request.upload.errored
       const where = options.unreachable === 'host.unreachable' ? `The Host at ${base.origin} can not be reached` : `The node at ${base.origin} does not answer`
       const cure = options.unreachable === 'host.unreachable' ? ' Is it running? Check [network] host_reachable_address and host_port in the configuration.' : ''
       throw new HakuError(options.unreachable, `${where}: ${systemErrorCode(error) ?? errorMessage(error)}.${cure}`, { cause: error })
@@ -88,6 +90,7 @@ interface RawRequest {
   params?: Record<string, unknown>
   query?: Record<string, unknown>
   body?: unknown
+  upload?: Readable
   signal?: AbortSignal
   timeoutMs?: number
 }
@@ -104,22 +107,34 @@ function exchange(base: URL, agent: Agent, endpoint: Endpoint, request: RawReque
     headers['content-type'] = 'application/json'
     headers['content-length'] = Buffer.byteLength(body)
   }
+  if (request.upload) headers['content-type'] = endpoint.upload?.[0] ?? 'application/octet-stream'
   const isTls = base.protocol === 'https:'
   return new Promise((resolve, reject) => {
     const outgoing: ClientRequest = (isTls ? httpsRequest : httpRequest)(url, { method: endpoint.method, headers, ...(!isTls && { agent }), ...(request.signal && { signal: request.signal }) }, (response) => {
       clearTimeout(timer)
+      if (request.upload) endUpload(request.upload, outgoing, response)
       resolve(response)
     })
-    const timer = setTimeout(() => outgoing.destroy(new Error('no answer in time')), request.timeoutMs ?? 30_000)
+    const timeoutMs = request.timeoutMs ?? (request.upload ? undefined : 30_000)
+    const timer = timeoutMs === undefined ? undefined : setTimeout(() => outgoing.destroy(new Error('no answer in time')), timeoutMs)
     outgoing.on('error', (error) => {
       clearTimeout(timer)
       // A kept connection may be closed by the server just as it is used again: one more try, where trying twice is safe.
-      const mayRepeat = outgoing.reusedSocket && endpoint.method !== 'POST' && systemErrorCode(error) === 'ECONNRESET' && !request.signal?.aborted
+      const mayRepeat = outgoing.reusedSocket && endpoint.method !== 'POST' && !request.upload && systemErrorCode(error) === 'ECONNRESET' && !request.signal?.aborted
       if (mayRepeat) resolve(exchange(base, agent, endpoint, request, token))
       else reject(error)
     })
-    outgoing.end(body)
+    if (request.upload) request.upload.on('error', (error) => outgoing.destroy(error)).pipe(outgoing)
+    else outgoing.end(body)
   })
+}
+
+/** A server that answers before it has everything wants no more. */
+function endUpload(upload: Readable, outgoing: ClientRequest, response: IncomingMessage): void {
+  if (outgoing.writableFinished) return
+  upload.unpipe(outgoing)
+  upload.destroy()
+  response.once('end', () => outgoing.destroy())
 }
 
 async function readText(response: IncomingMessage): Promise<string> {

@@ -1,6 +1,7 @@
 import { homedir, hostname } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { isSize } from '../tasks/sizes.ts'
 import { isEndpoint, parseS3Url } from '../tarballs/drivers/s3-url.ts'
 
 const port = z.int().min(1).max(65_535)
@@ -37,6 +38,7 @@ export const configSchema = z.strictObject({
     socket: absolutePath.default('/var/run/docker.sock').describe('Socket of the Docker Engine'),
     container_dir: z.string().regex(/^[\w.-]+$/, 'must be one directory name').default('hakuriver-containers').describe('Directory of the tarballs, below `shared_dir`'),
     keep_versions: z.int().min(1).default(1).describe('Versions of each environment that packaging leaves'),
+    image_cache_limit: z.string().refine((text) => text === '' || isSize(text), 'must be a size such as 50G, or empty').default('').describe('What the images of environments may take on a node, such as `50G`: the least recently used go first; empty: no limit'),
     network: z.string().default('host').describe('Docker network of tasks: `host`, `bridge`, `none` or the name of one'),
     tasks_privileged: z.boolean().default(false).describe('Run every task privileged'),
     additional_mounts: z.array(z.string()).default([]).describe('Mounts of every task, `SRC:DST[:ro]`'),

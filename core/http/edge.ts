@@ -7,9 +7,9 @@ import { HakuError, systemErrorCode } from '../errors.ts'
 import { closeCodes, MAX_FRAME_BYTES, TERMINAL_PROTOCOL } from '../terminal/protocol.ts'
 import { admitRequest, assertRequest, type SocketHandler } from './endpoint-handler.ts'
 import { createGate, type GateOptions } from './gate.ts'
-import { logUnexpected, problemOf, sendProblem } from './problems.ts'
+import { logUnexpected, problemOf, sendProblem, sendProblemEarly } from './problems.ts'
 
-/** Receiving one request may take this long; the server's own bodies are small. */
+/** Receiving one request may take this long, unless it is an upload: the server's own bodies are small. */
 const REQUEST_TIMEOUT_MS = 60_000
 const HEADERS_TIMEOUT_MS = 15_000
 /** Longer than any client's pause between two requests, so that a kept connection is not closed under a request. */
@@ -68,14 +68,17 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     })
     try {
       assertOpen()
-      admitRequest(request, { admission: gate(request), signal: controller.signal })
+      const admission = gate(request)
+      if (hasBody(request) && !admission.endpoint.upload) limitReceiving(request)
+      admitRequest(request, { admission, signal: controller.signal })
     } catch (error) {
       logUnexpected(error, `${request.method} request`)
       return refuse(request, response, error)
     }
     void listener(request, response)
   })
-  server.requestTimeout = REQUEST_TIMEOUT_MS
+  // Of our own: Node's knows no uploads.
+  server.requestTimeout = 0
   server.headersTimeout = HEADERS_TIMEOUT_MS
   server.keepAliveTimeout = KEEP_ALIVE_MS
 
@@ -138,8 +141,25 @@ async function listen(server: Server, { host, port, name }: EdgeOptions): Promis
 
 /** Answers before the body was read: the connection can not be used again. */
 function refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
-  if (request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined) response.setHeader('connection', 'close')
+  const { 'content-length': length, 'transfer-encoding': encoding } = request.headers
+  if (encoding !== undefined || Number(length ?? 0) > LARGE_BODY_BYTES) {
+    sendProblemEarly(request, response, error)
+    return
+  }
+  if (length !== undefined) response.setHeader('connection', 'close')
   sendProblem(response, error)
+}
+
+/** What does not fit into the buffers of a connection: its sender is still sending when it is refused. */
+const LARGE_BODY_BYTES = 64 * 1024
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
+function limitReceiving(request: IncomingMessage): void {
+  const timer = setTimeout(() => request.destroy(), REQUEST_TIMEOUT_MS)
+  request.once('close', () => clearTimeout(timer))
 }
 
 /** The hook that the route file of the upgrade's path exports. */

@@ -7,9 +7,11 @@ import type { z } from 'zod'
 import type { Endpoint, EndpointInput, EndpointOutput } from '../api/endpoint.ts'
 import { HakuError, type Issue, isErrorCode } from '../errors.ts'
 import type { Admission, AdmittedRequest } from './gate.ts'
-import { logUnexpected, securityHeaders, sendProblem } from './problems.ts'
+import { logUnexpected, securityHeaders, sendProblem, sendProblemEarly } from './problems.ts'
 
 const DEFAULT_MAX_BODY_BYTES = 1024 * 1024
+/** An upload may take hours, but not rest for so long. */
+const UPLOAD_IDLE_MS = 60_000
 
 /** Everything a route gets, parsed, and a signal that fires when the client is gone or the server stops. */
 export type HandlerInput<E extends Endpoint> = EndpointInput<E> & { signal: AbortSignal }
@@ -26,12 +28,13 @@ export function defineEndpoint<const E extends Endpoint>(endpoint: E, handler: (
     try {
       const { admission, signal } = admittedRequest(req)
       if (admission.endpoint !== (endpoint as Endpoint)) throw new Error(`route of ${endpoint.path} answers for ${admission.endpoint.path}`)
-      const input = { ...parseRequest(endpoint, admission, await readBody(req, endpoint)), signal }
+      const input = { ...parseRequest(endpoint, admission, await readBody(req, endpoint)), upload: openUpload(req, endpoint), signal }
       await respond(res, endpoint, await handler(input as HandlerInput<E>))
     } catch (error) {
       if (res.destroyed || res.writableEnded) return
       logUnexpected(error, `${req.method} ${endpoint.path}`)
-      sendProblem(res, error)
+      if (endpoint.upload) sendProblemEarly(req, res, error)
+      else sendProblem(res, error)
     }
   })
 }
@@ -68,23 +71,58 @@ function admittedRequest(request: IncomingMessage): AdmittedRequest {
 
 async function readBody(request: IncomingMessage, endpoint: Endpoint): Promise<unknown> {
   if (!endpoint.body) return undefined
-  const limit = endpoint.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES
-  const tooLarge = () => new HakuError('request.body_too_large', `The body may have ${limit} bytes at most.`)
-  if (!/^application\/json\s*(?:;|$)/i.test(request.headers['content-type'] ?? '')) {
-    throw new HakuError('request.content_type', 'Send the body with "Content-Type: application/json".')
-  }
-  if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge()
+  const limit = assertBody(request, endpoint, ['application/json'])
   const chunks: Buffer[] = []
   let length = 0
   for await (const chunk of request as AsyncIterable<Buffer>) {
     length += chunk.length
-    if (length > limit) throw tooLarge()
+    if (length > limit) throw tooLarge(limit)
     chunks.push(chunk)
   }
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)))
   } catch (error) {
     throw new HakuError('request.invalid_json', `The body is not valid JSON in UTF-8: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  }
+}
+
+/** Checks what the header tells of the body. Resolves to how many bytes it may have. */
+function assertBody(request: IncomingMessage, { maxBodyBytes: limit = DEFAULT_MAX_BODY_BYTES }: Endpoint, types: readonly string[]): number {
+  const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
+  if (!types.includes(type)) throw new HakuError('request.content_type', `Send the body with "Content-Type: ${types.join('" or "')}".`)
+  if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit)
+  return limit
+}
+
+function tooLarge(limit: number): HakuError {
+  return new HakuError('request.body_too_large', `The body may have ${limit} bytes at most.`)
+}
+
+/** The body as it comes, within its limit. It may be left in the middle: the connection is not cut by that. */
+function openUpload(request: IncomingMessage, endpoint: Endpoint): Readable | undefined {
+  if (!endpoint.upload) return undefined
+  const limit = assertBody(request, endpoint, endpoint.upload)
+  return Readable.from(receive(request, limit), { objectMode: false })
+}
+
+async function* receive(request: IncomingMessage, limit: number): AsyncGenerator<Buffer> {
+  const chunks = request.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>
+  // Only the client's pauses count, not those of whoever reads.
+  let isWaiting = false
+  const idle = setTimeout(() => (isWaiting ? request.destroy(new HakuError('request.invalid', `Nothing more of the body came for ${UPLOAD_IDLE_MS / 1000} s.`)) : idle.refresh()), UPLOAD_IDLE_MS)
+  try {
+    for (let length = 0; ; ) {
+      isWaiting = true
+      idle.refresh()
+      const next = await chunks.next()
+      isWaiting = false
+      if (next.done) return
+      length += next.value.length
+      if (length > limit) throw tooLarge(limit)
+      yield next.value
+    }
+  } finally {
+    clearTimeout(idle)
   }
 }
 

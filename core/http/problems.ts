@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { HakuError, type ErrorKind, type ProblemDetails, isHakuError, toProblem } from '../errors.ts'
 
 /** The one table error kind → HTTP status. */
@@ -27,7 +27,7 @@ export function problemOf(error: unknown): ProblemDetails {
 }
 
 /** Answers with a problem document. Closes the connection where the rest of the request was not read. */
-export function sendProblem(response: ServerResponse, error: unknown): void {
+export function sendProblem(response: ServerResponse, error: unknown, { keepOpen = false } = {}): void {
   if (response.headersSent) {
     response.destroy()
     return
@@ -36,9 +36,25 @@ export function sendProblem(response: ServerResponse, error: unknown): void {
   const headers: Record<string, string> = { 'content-type': 'application/problem+json', 'cache-control': 'no-store', ...securityHeaders }
   if (problem.status === 401) headers['www-authenticate'] = 'Bearer realm="hakuriver"'
   if (problem.status === 503) headers['retry-after'] = '5'
-  if (problem.status === 413 || problem.status === 415) headers['connection'] = 'close'
+  if (!keepOpen && (problem.status === 413 || problem.status === 415)) headers['connection'] = 'close'
   response.writeHead(problem.status, headers)
   response.end(JSON.stringify(problem))
+}
+
+/** Whoever goes on sending after this is cut off. */
+const DRAIN_MS = 10_000
+
+/**
+ * Answers with a problem document while the client is still sending, as it does with an upload. What it sends is thrown away until it
+ * has read the answer: closing at once would reset the connection, and the client would never see why.
+ */
+export function sendProblemEarly(request: IncomingMessage, response: ServerResponse, error: unknown): void {
+  sendProblem(response, error, { keepOpen: true })
+  if (request.complete || request.destroyed) return
+  request.on('error', () => undefined)
+  request.resume()
+  const cut = setTimeout(() => request.destroy(), DRAIN_MS)
+  request.once('close', () => clearTimeout(cut))
 }
 
 /** On every answer: nothing here is for other sites, or for a browser to guess at. */

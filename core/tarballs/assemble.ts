@@ -36,6 +36,7 @@ export interface AssembleOptions {
 export async function assembleTarball(options: AssembleOptions): Promise<VersionManifest> {
   const { writer, reused, added, image, signal, onProgress } = options
   const layers = [...reused]
+  let newBytes = 0
   for (const layer of added) {
     const { digest, size } = layer
     const twin = layers.find((other) => other.digest === digest)
@@ -46,6 +47,7 @@ export async function assembleTarball(options: AssembleOptions): Promise<Version
     await writer.write(encodeFile(blobPath(digest), size))
     layers.push({ diffId: digest, digest, offset: writer.position, size })
     await copyLayer(layer, options)
+    newBytes += size
     await writer.write(padding(size))
   }
   const config = imageConfig(image, layers.map(({ digest }) => digest))
@@ -59,7 +61,7 @@ export async function assembleTarball(options: AssembleOptions): Promise<Version
   const { baseImage, baseLayers, note, restores } = options
   return {
     formatVersion: 2, environment, version, baseImage, created, author, note, configDigest, manifestDigest,
-    size: writer.position, newBytes: added.reduce((sum, { size }) => sum + size, 0),
+    size: writer.position, newBytes,
     architecture, os, config, layers, baseLayers, ...(restores !== undefined && { restores }),
   }
 }

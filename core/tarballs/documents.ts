@@ -28,9 +28,10 @@ export interface DescribedImage {
 /**
  * Everything in an archive of an image but its layers: OCI image layout (opencontainers/image-spec `image-layout.md`) **and** the
  * `manifest.json` of `docker save`, because each of them is what some Engine reads. The same image always gives the same bytes.
+ *
+ * @param tag that the image gets where it is loaded
  */
-export function imageDocuments({ environment, config, layers }: DescribedImage): ImageDocuments {
-  const tag = imageTag(environment)
+export function imageDocuments({ environment, config, layers }: DescribedImage, tag = imageTag(environment)): ImageDocuments {
   const configBlob = toBlob(Buffer.from(config))
   const manifestBlob = toBlob(json(ociManifest(configBlob, layers)))
   const legacy = [{ Config: blobPath(configBlob.digest), RepoTags: [tag], Layers: layers.map(({ digest }) => blobPath(digest)) }]

@@ -7,9 +7,11 @@ export interface FileSystemStoreOptions {
   directory: string
   /** Whose temporary files are ours: a Host's id. */
   ownerId: string
+  /** `SharedPaths.mark`: where it is missing, the storage is. Left out: an empty directory is one without tarballs. */
+  mark?: string
 }
 
 /** Tarballs in a directory: local disk or NFS. */
-export function createFileSystemStore({ directory, ownerId }: FileSystemStoreOptions): TarballStore {
-  return createTarballStore(createFileSystemDriver({ directory }), ownerId)
+export function createFileSystemStore({ directory, ownerId, mark }: FileSystemStoreOptions): TarballStore {
+  return createTarballStore(createFileSystemDriver({ directory, ...(mark !== undefined && { mark }) }), ownerId)
 }

@@ -14,6 +14,8 @@ export interface LoadableOptions {
   layers: readonly VersionLayer[]
   /** The plain tar of one layer, from wherever it may be had. */
   read(layer: VersionLayer): Promise<Readable>
+  /** The image's name on the Engine; that of its environment if left out. */
+  tag?: string
   /** Bytes of the layers so far. */
   onProgress?: (bytes: number) => void
 }
@@ -30,8 +32,8 @@ export function openLoadable(options: LoadableOptions): Readable {
 
 // --- internal ---
 
-async function* archive({ entry, manifest, layers, read, onProgress }: LoadableOptions): AsyncGenerator<Buffer> {
-  const { configDigest, manifestDigest, files } = imageDocuments(manifest)
+async function* archive({ entry, manifest, layers, read, tag, onProgress }: LoadableOptions): AsyncGenerator<Buffer> {
+  const { configDigest, manifestDigest, files } = imageDocuments(manifest, tag)
   assertSame(entry, 'the image configuration', manifest.configDigest, configDigest)
   assertSame(entry, 'the image manifest', manifest.manifestDigest, manifestDigest)
   let done = 0

@@ -22,7 +22,8 @@ export interface OpenStoreOptions {
  * @throws `config.invalid` without keys; `storage.unavailable` if `probe` finds that it is not there, or not safe
  */
 export async function openTarballStore(config: Config, ownerId: string, { probe = false, environment = process.env }: OpenStoreOptions = {}): Promise<TarballStore> {
-  if (config.storage.url === '') return createFileSystemStore({ directory: sharedPaths(config.paths.shared_dir, config.docker.container_dir).tarballs, ownerId })
+  const { tarballs: directory, mark } = sharedPaths(config.paths.shared_dir, config.docker.container_dir)
+  if (config.storage.url === '') return createFileSystemStore({ directory, ownerId, mark })
   const bucket = await openS3Bucket(s3Options(config.storage, environment))
   const abilities = probe ? await probeS3(bucket, ownerId) : {}
   return createTarballStore(createS3Driver({ bucket, ...abilities }), ownerId)

@@ -20,6 +20,16 @@ export function parseSize(text: string): number {
   return bytes
 }
 
+/** Whether {@link parseSize} understands it. */
+export function isSize(text: string): boolean {
+  try {
+    parseSize(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
 
 /** Bytes for people: three significant figures, powers of 1000, such as `1.06 MB`. */

@@ -1,3 +1,4 @@
+import type { SyncProgress } from '#core/api/schemas.ts'
 import type { ContainerDetails, ContainerSpec } from '#core/engine/engine.ts'
 import { isHakuError } from '#core/errors.ts'
 import { labels, SHARED_MOUNT, taskContainerName } from '#core/paths.ts'
@@ -47,10 +48,12 @@ export async function findTaskContainer(run: TaskRun, { engine, closing, hostnam
 
 async function ensureImage(run: TaskRun, { images }: ExecutorServices): Promise<string> {
   try {
-    const options = { signal: run.interrupted, onLoading: () => run.report({ state: 'syncing' }), onTrouble: run.tell }
+    const options = { signal: run.interrupted, onProgress: (sync: SyncProgress) => run.report({ state: 'syncing', sync }), onTrouble: run.tell }
     return await untilEngineAnswers(run, run.interrupted, () => images.ensure(run.record.order, options))
   } catch (error) {
     if (!isHakuError(error)) throw error
+    // A second look would find the same: the Host keeps everybody from it.
+    if (error.code === 'tarball.damaged') run.report({ damage: error.message })
     throw new TaskFailure('sync_failed', error)
   }
 }

@@ -4,6 +4,7 @@ import { dirname } from 'node:path'
 import type { OutputChunk } from '#core/engine/demultiplex.ts'
 import { HakuError, errorMessage, systemErrorCode } from '#core/errors.ts'
 import type { SharedPaths } from '#core/paths.ts'
+import { assertMark } from '#core/shared-directory.ts'
 
 export type Channel = OutputChunk['channel']
 export type Positions = Record<Channel, number>
@@ -40,6 +41,8 @@ export async function openOutputFiles(paths: SharedPaths, taskId: string, { from
   const names: Record<Channel, string> = { stdout: paths.stdout(taskId), stderr: paths.stderr(taskId) }
   const handles: Partial<Record<Channel, FileHandle>> = {}
   try {
+    // Below a mount point without its mount everything could be written, and nobody would ever find it.
+    await assertMark(paths.mark)
     const stdout = (handles.stdout = await openFile(names.stdout, from))
     const stderr = (handles.stderr = await openFile(names.stderr, from))
     const positions = from === 'end' ? { stdout: (await stdout.stat()).size, stderr: (await stderr.stat()).size } : { stdout: 0, stderr: 0 }

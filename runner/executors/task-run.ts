@@ -26,7 +26,8 @@ export function createTaskRun(record: TaskRecord, { state, closing }: ExecutorSe
 
   function report(change: Partial<TaskReport>): void {
     if (isFinal(record.report.state)) return
-    record.report = { ...record.report, ...change, sequence: record.report.sequence + 1 }
+    const isPastSync = change.state !== undefined && change.state !== 'syncing'
+    record.report = { ...record.report, ...change, ...(isPastSync && { sync: null }), sequence: record.report.sequence + 1 }
     // A restart finds out by itself whether a container runs; that one was made, and how it ended, must not be forgotten.
     if (record.report.state === 'starting' || isFinal(record.report.state)) keep()
     else state.saveSoon(record)

@@ -194,5 +194,5 @@ export function createTasks(services: ExecutorServices, onNews: (urgent: boolean
 // --- internal ---
 
 function firstReport(id: string): TaskReport {
-  return { id, sequence: 1, state: 'assigned', reason: null, message: null, exitCode: null, started: null, finished: null, stdoutBytes: null, stderrBytes: null }
+  return { id, sequence: 1, state: 'assigned', reason: null, message: null, exitCode: null, started: null, finished: null, stdoutBytes: null, stderrBytes: null, sync: null, damage: null }
 }

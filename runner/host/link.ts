@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
 import { type HostApi, hostApi } from '#core/api/host.ts'
-import type { RegisterBody, TaskReport } from '#core/api/schemas.ts'
+import type { NodeHoldings, RegisterBody, TaskReport } from '#core/api/schemas.ts'
 import { type Client, createClient } from '#core/client/client.ts'
 import { HakuError, errorMessage, isHakuError } from '#core/errors.ts'
 import { createBackoff } from '../backoff.ts'
@@ -16,8 +16,10 @@ export interface LinkOptions {
   url: string
   /** File with the token of Runners. Read at each registration: the Host may write it later than we start. */
   tokenFile: string
-  self: Omit<RegisterBody, 'engine'>
+  self: Omit<RegisterBody, 'engine' | 'holdings'>
   engineFacts(): Promise<EngineFacts>
+  /** What the Engine has; `undefined` while it does not answer. */
+  holdings(): Promise<NodeHoldings | undefined>
   usage(): Usage
   activeIds(): string[]
   outbox(): TaskReport[]
@@ -52,6 +54,8 @@ export function createLink(options: LinkOptions): Link {
   const bell = createBell(GATHER_MS)
   let client: Client<HostApi> | undefined
   let pause = new AbortController()
+  /** The holdings that the Host knows of, as JSON. */
+  let told: string | undefined
 
   async function register(): Promise<number> {
     const backoff = createBackoff(BACKOFF)
@@ -59,8 +63,10 @@ export function createLink(options: LinkOptions): Link {
       try {
         client?.close()
         client = createClient({ api: hostApi, url: options.url, token: await readToken(options.tokenFile), unreachable: 'host.unreachable' })
-        const body = { ...self, engine: await options.engineFacts() }
+        const [engine, holdings] = await Promise.all([options.engineFacts(), options.holdings()])
+        const body = { ...self, engine, ...(holdings && { holdings }) }
         const { heartbeatSeconds } = await client.call('registerRunner', { body, signal: closing, timeoutMs: CALL_TIMEOUT_MS })
+        told = JSON.stringify(holdings)
         problems.over(`registered ${hostname} with the Host at ${options.url}`)
         return heartbeatSeconds
       } catch (error) {
@@ -72,8 +78,11 @@ export function createLink(options: LinkOptions): Link {
   }
 
   async function beat(): Promise<void> {
-    const body = { instanceId, usage: options.usage(), engine: await options.engineFacts(), tasks: options.activeIds() }
-    await client?.call('heartbeat', { params: { hostname }, body, signal: closing, timeoutMs: CALL_TIMEOUT_MS })
+    const [engine, holdings] = await Promise.all([options.engineFacts(), options.holdings()])
+    const news = JSON.stringify(holdings)
+    const body = { instanceId, usage: options.usage(), engine, tasks: options.activeIds(), ...(news !== told && { holdings }) }
+    const answer = await client?.call('heartbeat', { params: { hostname }, body, signal: closing, timeoutMs: CALL_TIMEOUT_MS })
+    if (holdings) told = answer?.wantsHoldings ? undefined : news
     if (!problems.current()) return
     problems.over(`the Host at ${options.url} answers again`)
     pause.abort()

@@ -18,6 +18,19 @@ export interface TaskRecord {
   released: string | null
 }
 
+/** A version whose image the Engine has, as far as we know. */
+export interface ImageRecord {
+  environment: string
+  version: number
+  imageId: string
+  /** ISO 8601. */
+  lastUsed: string
+  /** Bytes. */
+  size: number
+  /** Lowest first; empty for a tarball made by other tools. */
+  layers: readonly { digest: string; size: number }[]
+}
+
 /**
  * The Runner's memory. Everything is answered from memory; writes of many tasks share one transaction, because each one
  * costs a flush of the disk.
@@ -30,9 +43,11 @@ export interface RunnerState {
   /** In memory at once, on the disk soon: for what a restart could find out again. */
   saveSoon(record: TaskRecord): void
   remove(id: string): void
-  listImages(): ImageRow[]
-  saveImage(image: ImageRow): Promise<void>
-  removeImage(image: ImageRow): Promise<void>
+  listImages(): ImageRecord[]
+  saveImage(image: ImageRecord): Promise<void>
+  /** Remembers that the image is used now. */
+  useImage(image: ImageRecord): void
+  removeImage(image: ImageRecord): Promise<void>
   close(): Promise<void>
 }
 
@@ -40,14 +55,18 @@ export interface RunnerState {
 const SEQUENCE_GAP = 1000
 const LAZY_MS = 100
 const ROWS_PER_STATEMENT = 500
+/** Uses of an image within this time are not written one by one: a task's start has no time for it. */
+const USE_PRECISION_MS = 60_000
 
 /** Opens the state. Sequences of unfinished tasks jump ahead of all that was reported before. @throws `internal.error` */
 export async function openRunnerState(file: string): Promise<RunnerState> {
   const database = await openDatabase<Tables>(file, migrations)
   const rows = await database.selectFrom('tasks').selectAll().execute()
   const records = new Map(rows.map((row) => [row.id, fromRow(row)]))
-  let images = await database.selectFrom('images').selectAll().execute()
+  let images = (await database.selectFrom('images').selectAll().execute()).map(toImage)
   const writer = createWriter(database, records)
+  /** When the last use of a version was written, in Unix milliseconds. */
+  const usesWritten = new Map<string, number>()
 
   return {
     find: (id) => records.get(id),
@@ -67,7 +86,19 @@ export async function openRunnerState(file: string): Promise<RunnerState> {
     listImages: () => images,
     async saveImage(image) {
       images = [...images.filter((known) => !isSameVersion(known, image)), image]
-      await database.insertInto('images').values(image).onConflict((conflict) => conflict.columns(['environment', 'version']).doUpdateSet({ image_id: image.image_id })).execute()
+      const values = fromImage(image)
+      await database.insertInto('images').values(values).onConflict((conflict) => conflict.columns(['environment', 'version']).doUpdateSet(values)).execute()
+    },
+    useImage(image) {
+      const lastUsed = new Date().toISOString()
+      images = images.map((known) => (isSameVersion(known, image) ? { ...known, lastUsed } : known))
+      const key = `${image.environment}-${image.version}`
+      if (Date.now() - (usesWritten.get(key) ?? 0) < USE_PRECISION_MS) return
+      usesWritten.set(key, Date.now())
+      const { environment, version } = image
+      database.updateTable('images').set({ last_used: lastUsed }).where('environment', '=', environment).where('version', '=', version).execute().catch((error: unknown) => {
+        console.error(`[hakuriver] [runner] the last use of ${key} can not be written: ${errorMessage(error)}`)
+      })
     },
     async removeImage(image) {
       images = images.filter((known) => !isSameVersion(known, image))
@@ -191,6 +222,14 @@ function fromRow(row: TaskRow): TaskRecord {
   }
 }
 
-function isSameVersion(left: ImageRow, right: ImageRow): boolean {
+function toImage(row: ImageRow): ImageRecord {
+  return { environment: row.environment, version: row.version, imageId: row.image_id, lastUsed: row.last_used, size: row.size, layers: JSON.parse(row.layers) as ImageRecord['layers'] }
+}
+
+function fromImage(image: ImageRecord): ImageRow {
+  return { environment: image.environment, version: image.version, image_id: image.imageId, last_used: image.lastUsed, size: image.size, layers: JSON.stringify(image.layers) }
+}
+
+function isSameVersion(left: ImageRecord, right: ImageRecord): boolean {
   return left.environment === right.environment && left.version === right.version
 }

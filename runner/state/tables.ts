@@ -21,6 +21,12 @@ export interface ImageRow {
   environment: string
   version: number
   image_id: string
+  /** ISO 8601; at most a minute behind. */
+  last_used: string
+  /** Bytes. */
+  size: number
+  /** `[{ digest, size }]`, lowest first; empty for a tarball made by other tools. */
+  layers: string
 }
 
 export const migrations: Record<string, Migration> = {
@@ -43,6 +49,13 @@ export const migrations: Record<string, Migration> = {
         .addColumn('image_id', 'text', (column) => column.notNull())
         .addPrimaryKeyConstraint('images_key', ['environment', 'version'])
         .execute()
+    },
+  },
+  '0002_image_use': {
+    async up(database) {
+      for (const [name, type, value] of [['last_used', 'text', ''], ['size', 'integer', 0], ['layers', 'text', '[]']] as const) {
+        await database.schema.alterTable('images').addColumn(name, type, (column) => column.notNull().defaultTo(value)).execute()
+      }
     },
   },
 }

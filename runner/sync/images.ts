@@ -1,91 +1,137 @@
-import type { TaskOrder } from '#core/api/schemas.ts'
+import type { VersionOrder } from '#core/api/schemas.ts'
 import type { Engine } from '#core/engine/engine.ts'
 import { errorMessage, isHakuError } from '#core/errors.ts'
 import type { TarballStore } from '#core/tarballs/store.ts'
-import type { RunnerState } from '../state/state.ts'
-import type { ImageRow } from '../state/tables.ts'
-import { findByDigest, loadVersion } from './load-version.ts'
-import { removeSuperseded } from './superseded.ts'
-import { createSync, type Sync, type SyncListener, withSignal } from './sync.ts'
+import type { ImageRecord, RunnerState } from '../state/state.ts'
+import { cleanUp, keyOf } from './clean-up.ts'
+import type { Inventory } from './inventory.ts'
+import { findByDigest, type LoadedVersion, loadVersion } from './load-version.ts'
+import { createSync, type Sync, type SyncListener, type SyncWork, withSignal } from './sync.ts'
 
 /** The environment versions that this node's Engine holds. */
 export interface Images {
   /**
    * The id of the image of the order's version, loaded from its tarball if the Engine lacks it. Never pulled. A version is
-   * loaded once, however many tasks wait for it; other versions do not wait.
+   * loaded once, however many wait for it, and only as long as somebody does; other versions do not wait.
    *
    * @throws `tarball.not_found`, `tarball.damaged`, `storage.unavailable`, `engine.*`
    */
-  ensure(order: TaskOrder, options: EnsureOptions): Promise<string>
+  ensure(order: VersionOrder, options: EnsureOptions): Promise<string>
+  /** Asks the Engine whether it still has what we think it has. */
+  confirm(order: VersionOrder): Promise<void>
   /** The Engine does not have what we thought it has. */
-  forget(order: TaskOrder): Promise<void>
-  /** Removes older versions of environments that have a newer one here, where nothing needs them. Never throws. */
+  forget(order: VersionOrder): Promise<void>
+  /** Removes versions that are superseded or too much, where nothing needs them. Never throws. */
   sweep(): Promise<void>
 }
 
 export interface EnsureOptions extends SyncListener {
-  /** Ends this waiting; the load goes on for the others. */
+  /** Ends this waiting. */
   signal: AbortSignal
 }
 
 export interface ImagesOptions {
   engine: Engine
   state: RunnerState
+  inventory: Inventory
   tarballs: TarballStore
+  /** Bytes that the images may take; `undefined`: no limit. */
+  limitBytes: number | undefined
   closing: AbortSignal
 }
 
-export function createImages({ engine, state, tarballs, closing }: ImagesOptions): Images {
+export function createImages({ engine, state, inventory, tarballs, limitBytes, closing }: ImagesOptions): Images {
   const syncs = new Map<string, Sync>()
   let sweeping: Promise<void> = Promise.resolve()
 
-  function findKnown({ environment, version }: TaskOrder): ImageRow | undefined {
-    return state.listImages().find((image) => image.environment === environment && image.version === version)
+  function findKnown(order: VersionOrder): ImageRecord | undefined {
+    return state.listImages().find((image) => keyOf(image) === keyOf(order))
   }
 
-  async function load(order: TaskOrder, { onLoading, onTrouble }: SyncListener): Promise<string> {
+  async function load(order: VersionOrder, work: SyncWork): Promise<string> {
     const present = await findByDigest(engine, order)
-    const imageId = present ?? (await loadVersion({ engine, tarballs, order, closing, onLoading, onTrouble }))
-    await state.saveImage({ environment: order.environment, version: order.version, image_id: imageId })
+    try {
+      return await keep(order, present === undefined ? await loadVersion({ engine, inventory, tarballs, order, ...work }) : { imageId: present, layers: undefined })
+    } catch (error) {
+      if (work.signal.aborted && !closing.aborted) await keepLate(order)
+      throw error
+    }
+  }
+
+  async function keep({ environment, version }: VersionOrder, { imageId, layers = [] }: LoadedVersion): Promise<string> {
+    const size = layers.length > 0 ? layers.reduce((sum, layer) => sum + layer.size, 0) : ((await engine.inspectImage(imageId))?.size ?? 0)
+    const lastUsed = new Date().toISOString()
+    await state.saveImage({ environment, version, imageId, lastUsed, size, layers: layers.map(({ digest, size: bytes }) => ({ digest, size: bytes })) })
     return imageId
   }
 
-  function join(order: TaskOrder): Sync {
-    const key = `${order.environment}-${order.version}`
-    const known = syncs.get(key)
-    if (known) return known
-    const started = createSync((listener) => load(order, listener))
+  /** An Engine that had all of the archive when it was told to stop makes the image all the same: then it is one of ours. */
+  async function keepLate(order: VersionOrder): Promise<void> {
+    const imageId = await findByDigest(engine, order).catch(() => undefined)
+    if (imageId !== undefined) await keep(order, { imageId, layers: undefined })
+  }
+
+  function join(order: VersionOrder): Sync {
+    const key = keyOf(order)
+    const current = syncs.get(key)
+    if (current && !current.isAbandoned) return current
+    const started = createSync(async (work) => {
+      // One that is being given up ends first: the Engine is not to be asked for the same image twice at a time.
+      await current?.result.catch(() => undefined)
+      work.signal.throwIfAborted()
+      return load(order, work)
+    }, closing)
     syncs.set(key, started)
-    const leave = () => void syncs.delete(key)
+    const leave = () => {
+      if (syncs.get(key) === started) syncs.delete(key)
+      void sweep()
+    }
     started.result.then(leave, leave)
-    started.result.then(() => sweep(), () => undefined)
     return started
   }
 
-  function sweep(): Promise<void> {
-    sweeping = sweeping.then(() => removeSuperseded(engine, state)).catch((error: unknown) => {
+  async function sweepNow(): Promise<void> {
+    // A load may lean on layers of an image that would go. When it ends, this comes again.
+    if (syncs.size > 0 || closing.aborted) return
+    try {
+      await cleanUp({ engine, state, limitBytes })
+    } catch (error) {
       // The next load or end of a task tries again.
-      if (!closing.aborted && !isHakuError(error, 'engine.unavailable')) console.error(`[hakuriver] [runner] superseded images could not be removed: ${errorMessage(error)}`)
-    })
+      if (!isHakuError(error, 'engine.unavailable')) console.error(`[hakuriver] [runner] images that nobody needs could not be removed: ${errorMessage(error)}`)
+    }
+  }
+
+  function sweep(): Promise<void> {
+    sweeping = sweeping.then(sweepNow)
     return sweeping
+  }
+
+  async function forget(order: VersionOrder): Promise<void> {
+    const known = findKnown(order)
+    if (known) await state.removeImage(known)
   }
 
   return {
     async ensure(order, { signal, ...listener }) {
       const known = findKnown(order)
-      if (known) return known.image_id
+      if (known) {
+        state.useImage(known)
+        return known.imageId
+      }
+      signal.throwIfAborted()
       const joined = join(order)
-      const leave = joined.listen(listener)
+      const leave = joined.join(listener)
       try {
         return await withSignal(joined.result, signal)
       } finally {
         leave()
       }
     },
-    async forget(order) {
+    async confirm(order) {
       const known = findKnown(order)
-      if (known) await state.removeImage(known)
+      if (known && !(await engine.inspectImage(known.imageId))) await forget(order)
     },
+    forget,
     sweep,
   }
 }

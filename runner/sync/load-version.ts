@@ -1,85 +1,168 @@
-import type { Readable } from 'node:stream'
-import type { TaskOrder } from '#core/api/schemas.ts'
+import { Readable } from 'node:stream'
+import type { VersionOrder } from '#core/api/schemas.ts'
 import type { Engine } from '#core/engine/engine.ts'
 import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
 import { labels } from '#core/paths.ts'
+import { missingLayers } from '#core/tarballs/chains.ts'
 import { openLoadable } from '#core/tarballs/loadable.ts'
-import type { TarballStore } from '#core/tarballs/store.ts'
+import type { VersionLayer, VersionManifest } from '#core/tarballs/manifest.ts'
+import type { TarballEntry, TarballStore } from '#core/tarballs/store.ts'
+import { formatSize } from '#core/tasks/sizes.ts'
 import { createBackoff } from '../backoff.ts'
+import type { Inventory } from './inventory.ts'
+import { openVersion } from './open-version.ts'
+import { type ReadableStore, withPatience } from './patient-store.ts'
+import { createProgressMeter } from './progress.ts'
+import type { SyncWork } from './sync.ts'
 
-export interface LoadOptions {
+export interface LoadOptions extends SyncWork {
   engine: Engine
+  inventory: Inventory
   tarballs: TarballStore
-  order: TaskOrder
-  closing: AbortSignal
-  onLoading: () => void
-  onTrouble: (message: string | null) => void
+  order: VersionOrder
 }
 
-/** A share that stutters comes back within these; one that does not is a failure to be told. */
-const STORAGE_TRIES = 4
+/** A version that the Engine has now. */
+export interface LoadedVersion {
+  imageId: string
+  /** Its layers; `undefined` for a tarball made by other tools. */
+  layers: readonly Pick<VersionLayer, 'digest' | 'size'>[] | undefined
+}
 
 /**
- * Loads a version from its tarball, and finds the id that the Engine gave it.
+ * Loads what the Engine lacks of a version from its tarball, and finds the id that the Engine gave it. Waits for an Engine that is away as
+ * long as `signal` lets it.
  *
  * @throws `tarball.not_found`, `tarball.damaged`, `storage.unavailable`, `engine.failed`
  */
-export async function loadVersion(options: LoadOptions): Promise<string> {
-  const { closing, order, onTrouble } = options
+export async function loadVersion(options: LoadOptions): Promise<LoadedVersion> {
+  const { signal, order, onTrouble } = options
   const backoff = createBackoff({ firstMs: 500, maxMs: 10_000 })
-  options.onLoading()
-  for (let storageFailures = 0; ; ) {
+  for (;;) {
     try {
-      const imageId = await loadOnce(options)
+      const loaded = await loadOnce(options)
       onTrouble(null)
-      return imageId
+      return loaded
     } catch (error) {
-      closing.throwIfAborted()
-      if (!isHakuError(error, 'engine.unavailable', 'storage.unavailable')) throw error
-      if (error.code === 'storage.unavailable' && ++storageFailures === STORAGE_TRIES) throw error
+      signal.throwIfAborted()
+      if (!isHakuError(error, 'engine.unavailable')) throw error
       onTrouble(`Loading ${order.fileName} has to wait: ${errorMessage(error)}`)
     }
-    await backoff.wait(closing)
+    await backoff.wait(signal)
   }
 }
 
 /** The image of the order's version, if the Engine holds it under an id that the order names. */
-export async function findByDigest(engine: Engine, { configDigest, manifestDigest }: TaskOrder): Promise<string | undefined> {
+export async function findByDigest(engine: Engine, { configDigest, manifestDigest }: Pick<VersionOrder, 'configDigest' | 'manifestDigest'>): Promise<string | undefined> {
   for (const digest of [configDigest, manifestDigest]) {
     const image = digest === null ? undefined : await engine.inspectImage(digest)
-    if (image) return image.id
+    // The containerd image store shows one whose layers are not all there as one without any.
+    if (image && image.layers.length > 0) return image.id
   }
   return undefined
 }
 
 // --- internal ---
 
-async function loadOnce({ engine, tarballs, order, closing }: LoadOptions): Promise<string> {
+async function loadOnce(options: LoadOptions): Promise<LoadedVersion> {
+  const store = withPatience(options.tarballs, options)
+  const opened = await openVersion(store, options.order, options.signal)
+  const source = { ...options, store, ...opened }
+  return opened.manifest ? loadLayers({ ...source, manifest: opened.manifest }) : { imageId: await loadWhole(source), layers: undefined }
+}
+
+interface Source extends LoadOptions {
+  store: ReadableStore
+  entry: TarballEntry
+}
+
+interface ManifestSource extends Source {
+  manifest: VersionManifest
+}
+
+/** A partial archive, and a full one if the Engine does not make an image of it. */
+async function loadLayers(source: ManifestSource): Promise<LoadedVersion> {
+  const { engine, inventory, order, manifest, signal } = source
+  const all = missingLayers(manifest.layers, new Set())
+  const missing = missingLayers(manifest.layers, await inventory.layers())
   const started = Date.now()
-  const archive = await openTarball(tarballs, order)
-  const loaded = await engine.loadImage(archive, { signal: closing }).catch((error: unknown) => {
-    if (!isHakuError(error, 'engine.failed', 'engine.invalid', 'storage.full')) throw error
-    throw new HakuError(error.code, `${order.fileName} could not be loaded. ${error.message}. If the tarball is damaged, package the environment again.`, { cause: error })
+  const found = async (read: readonly VersionLayer[]): Promise<LoadedVersion | undefined> => {
+    const imageId = await findByDigest(engine, manifest)
+    if (imageId === undefined) return undefined
+    tellLoaded(order.fileName, `${formatSize(sizeOf(read))} in ${read.length} of ${manifest.layers.length} layers`, started)
+    return { imageId, layers: all }
+  }
+  if (missing.length < all.length) {
+    const refusal = await loadArchive(source, missing).then(() => 'no image came of it', (error: unknown) => refusalOf(error, signal))
+    const partial = await found(missing)
+    if (partial) return partial
+    console.error(`[hakuriver] [runner] ${order.fileName}: the Engine did not take a part of it (${refusal}), so all of it is loaded`)
+  }
+  await loadArchive(source, all).catch((error: unknown) => failed(order, error))
+  const loaded = await found(all)
+  if (loaded) return loaded
+  throw new HakuError('engine.failed', `${order.fileName} was loaded, and the Docker Engine has no image ${manifest.configDigest}. Is its disk full, or is somebody removing images?`)
+}
+
+/** What the Engine says against a part of a version. Anything that the whole would meet too is thrown. */
+function refusalOf(error: unknown, signal: AbortSignal): string {
+  if (signal.aborted || !isHakuError(error, 'engine.failed', 'engine.invalid', 'engine.not_found', 'engine.conflict')) throw error
+  return error.message
+}
+
+async function loadArchive({ engine, store, entry, manifest, order: { environment, version }, signal, onProgress }: ManifestSource, layers: readonly VersionLayer[]): Promise<void> {
+  const meter = createProgressMeter(onProgress)
+  meter.begin(sizeOf(layers))
+  const archive = openLoadable({
+    entry, manifest, layers,
+    read: ({ offset, size }) => store.read(environment, version, { start: offset, end: offset + size }),
+    onProgress: meter.advance,
   })
+  await engine.loadImage(archive, { signal })
+}
+
+function sizeOf(layers: readonly VersionLayer[]): number {
+  return layers.reduce((sum, { size }) => sum + size, 0)
+}
+
+/** A tarball made by other tools: nobody knows what is in it but the Engine. */
+async function loadWhole({ engine, store, entry, order, signal, onProgress }: Source): Promise<string> {
+  const { environment, version, fileName } = order
+  const meter = createProgressMeter(onProgress)
+  const started = Date.now()
+  meter.begin(entry.size)
+  const archive = countBytes(await store.read(environment, version, { start: 0, end: entry.size }), meter.advance)
+  const loaded = await engine.loadImage(archive, { signal }).catch((error: unknown) => failed(order, error))
   const imageId = (await findByDigest(engine, order)) ?? (await findAmong(engine, order, loaded))
   if (imageId === undefined) {
-    throw new HakuError('tarball.damaged', `${order.fileName} was loaded, and the image it should hold (${order.configDigest ?? 'any'}) is not there: the Engine names ${loaded.join(', ') || 'nothing'}. Package the environment again.`)
+    throw new HakuError('tarball.damaged', `${fileName} was loaded, and the image it should hold is not there: the Engine names ${loaded.join(', ') || 'nothing'}. Package the environment again.`)
   }
-  console.error(`[hakuriver] [runner] loaded ${order.fileName} in ${((Date.now() - started) / 1000).toFixed(1)} s`)
+  tellLoaded(fileName, formatSize(entry.size), started)
   return imageId
 }
 
-/** By exact name: a listing on NFS may be seconds old. */
-async function openTarball(tarballs: TarballStore, { environment, version, fileName }: TaskOrder): Promise<Readable> {
-  const entry = await tarballs.find(environment, version)
-  if (!entry) throw new HakuError('tarball.not_found', `${fileName} is not on the shared storage as this node sees it. Was it removed? Package the environment again, and check that Host and node mount the same directory.`)
-  const manifest = await tarballs.readManifest(environment, version)
-  if (!manifest) return tarballs.read(environment, version)
-  return openLoadable({ entry, manifest, layers: manifest.layers, read: ({ offset, size }) => tarballs.read(environment, version, { start: offset, end: offset + size }) })
+function countBytes(source: Readable, onBytes: (bytes: number) => void): Readable {
+  async function* counted(): AsyncGenerator<Buffer> {
+    let bytes = 0
+    for await (const chunk of source as AsyncIterable<Buffer>) {
+      onBytes((bytes += chunk.length))
+      yield chunk
+    }
+  }
+  return Readable.from(counted(), { objectMode: false, highWaterMark: 512 * 1024 })
+}
+
+function tellLoaded(fileName: string, what: string, started: number): void {
+  console.error(`[hakuriver] [runner] loaded ${fileName} in ${((Date.now() - started) / 1000).toFixed(1)} s: ${what}`)
+}
+
+function failed({ fileName }: VersionOrder, error: unknown): never {
+  if (!isHakuError(error, 'engine.failed', 'engine.invalid', 'storage.full')) throw error
+  throw new HakuError(error.code, `${fileName} could not be loaded. ${error.message}. If the tarball is damaged, package the environment again.`, { cause: error })
 }
 
 /** For a tarball made by other tools: the image with our labels, or the only one. */
-async function findAmong(engine: Engine, order: TaskOrder, references: string[]): Promise<string | undefined> {
+async function findAmong(engine: Engine, order: VersionOrder, references: string[]): Promise<string | undefined> {
   if (order.configDigest !== null) return undefined
   const found = (await Promise.all(references.map((reference) => engine.inspectImage(reference)))).flatMap((image) => image ?? [])
   const labelled = found.find((image) => image.labels[labels.environment] === order.environment && image.labels[labels.version] === String(order.version))

@@ -1,35 +1,56 @@
+import type { SyncProgress } from '#core/api/schemas.ts'
+import { HakuError } from '#core/errors.ts'
+
 export interface SyncListener {
-  /** Called if the tarball has to be loaded. */
-  onLoading: () => void
+  /** Called if the tarball has to be loaded, and again and again until it is. */
+  onProgress: (progress: SyncProgress) => void
   /** What hinders the load for now; `null`: it goes on. */
   onTrouble: (message: string | null) => void
 }
 
-/** One load that several tasks wait for. */
-export interface Sync {
-  result: Promise<string>
-  /** @returns a function that ends the listening */
-  listen(listener: SyncListener): () => void
+export interface SyncWork extends SyncListener {
+  /** Fires when nobody waits any more. */
+  signal: AbortSignal
 }
 
-export function createSync(work: (tell: SyncListener) => Promise<string>): Sync {
+/** One load that several wait for. It lives as long as somebody does. */
+export interface Sync {
+  result: Promise<string>
+  /** Nobody waits any more: it is being given up, and joining it is of no use. */
+  readonly isAbandoned: boolean
+  /** @returns a function that ends the waiting; when the last one ends, the load does */
+  join(listener: SyncListener): () => void
+}
+
+/** @param closing ends the load too */
+export function createSync(work: (work: SyncWork) => Promise<string>, closing: AbortSignal): Sync {
   const listeners = new Set<SyncListener>()
-  let isLoading = false
+  const abandoning = new AbortController()
+  let progress: SyncProgress | undefined
   const result = work({
-    onLoading() {
-      isLoading = true
-      for (const { onLoading } of listeners) onLoading()
+    signal: AbortSignal.any([closing, abandoning.signal]),
+    onProgress(now) {
+      progress = now
+      for (const { onProgress } of listeners) onProgress(now)
     },
     onTrouble(message) {
       for (const { onTrouble } of listeners) onTrouble(message)
     },
   })
+  // Whoever has left does not hear of its end.
+  result.catch(() => undefined)
   return {
     result,
-    listen(listener) {
+    get isAbandoned() {
+      return abandoning.signal.aborted
+    },
+    join(listener) {
       listeners.add(listener)
-      if (isLoading) listener.onLoading()
-      return () => listeners.delete(listener)
+      if (progress) listener.onProgress(progress)
+      return () => {
+        listeners.delete(listener)
+        if (listeners.size === 0) abandoning.abort(new HakuError('operation.cancelled', 'Nobody waits for the load any more.'))
+      }
     },
   }
 }

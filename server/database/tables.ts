@@ -11,7 +11,7 @@ export interface Tables {
 
 interface OperationTable {
   id: string
-  kind: 'create_container' | 'create_version'
+  kind: 'create_container' | 'create_version' | 'rollback' | 'fork' | 'prefetch_version'
   environment: string
   state: 'running' | 'succeeded' | 'failed' | 'cancelled'
   progress: string

@@ -1,4 +1,4 @@
-import type { TaskOrder, TaskReport } from '#core/api/schemas.ts'
+import type { PrefetchState, TaskOrder, TaskReport, VersionOrder } from '#core/api/schemas.ts'
 
 /**
  * How tasks reach the place where they run. Our Runners are one such place; the queue knows nothing else of them.
@@ -13,5 +13,8 @@ export interface Dispatcher {
   kill(node: string, taskId: string): Promise<TaskReport>
   pause(node: string, taskId: string): Promise<TaskReport>
   resume(node: string, taskId: string): Promise<TaskReport>
+  /** Loads a version without a task; resolves when it is there, or after some time to how far it is. @throws what hinders the node */
+  prefetch(node: string, order: VersionOrder, signal: AbortSignal): Promise<PrefetchState>
+  cancelPrefetch(node: string, order: VersionOrder): Promise<void>
   close(): void
 }

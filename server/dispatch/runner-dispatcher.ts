@@ -1,10 +1,13 @@
 import { runnerApi, type RunnerApi } from '#core/api/runner.ts'
+import type { VersionOrder } from '#core/api/schemas.ts'
 import { type Client, createClient } from '#core/client/client.ts'
 import { HakuError } from '#core/errors.ts'
 import type { NodeRecord } from '../nodes/nodes.ts'
 import type { Dispatcher } from './dispatcher.ts'
 
 const ANSWER_TIMEOUT_MS = 15_000
+/** How often the progress of a prefetch is seen. */
+const PREFETCH_WAIT_SECONDS = 1
 
 /** Dispatch to our own Runners, over the contract of `core/api/runner.ts`. */
 export function createRunnerDispatcher(findNode: (hostname: string) => NodeRecord | undefined): Dispatcher {
@@ -27,8 +30,16 @@ export function createRunnerDispatcher(findNode: (hostname: string) => NodeRecor
     kill: async (node, id) => clientOf(node).call('killTask', { params: { id }, timeoutMs: ANSWER_TIMEOUT_MS }),
     pause: async (node, id) => clientOf(node).call('pauseTask', { params: { id }, timeoutMs: ANSWER_TIMEOUT_MS }),
     resume: async (node, id) => clientOf(node).call('resumeTask', { params: { id }, timeoutMs: ANSWER_TIMEOUT_MS }),
+    prefetch: async (node, order, signal) => clientOf(node).call('putImage', { params: versionOf(order), query: { wait: PREFETCH_WAIT_SECONDS }, body: order, signal, timeoutMs: ANSWER_TIMEOUT_MS + 1000 * PREFETCH_WAIT_SECONDS }),
+    cancelPrefetch: async (node, order) => clientOf(node).call('cancelImage', { params: versionOf(order), timeoutMs: ANSWER_TIMEOUT_MS }),
     close() {
       for (const { client } of clients.values()) client.close()
     },
   }
+}
+
+// --- internal ---
+
+function versionOf({ environment, version }: VersionOrder) {
+  return { environment, version: String(version) }
 }

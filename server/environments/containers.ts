@@ -7,6 +7,7 @@ import { labels } from '#core/paths.ts'
 import type { Mount } from '#core/tasks/mounts.ts'
 import type { OperationContext, Operations } from '../operations/operations.ts'
 import { resolveUserMounts } from './mounts.ts'
+import { removeOwnImage } from './own-image.ts'
 import type { CreateUndo } from './recovery.ts'
 import { assertImageReference } from './references.ts'
 
@@ -58,18 +59,7 @@ export function createContainers({ engine, operations, allowedMounts }: Containe
 
   async function build(body: CreateContainerBody, mounts: Mount[], context: OperationContext): Promise<Container> {
     await ensureImage(engine, body, context)
-    await context.report({ phase: 'create' })
-    await context.setUndo({ name: body.name } satisfies CreateUndo)
-    let id: string | undefined
-    try {
-      id = await engine.createContainer(specOf(body, mounts))
-      await startAndSettle(engine, id, body, context)
-    } catch (error) {
-      if (id !== undefined) await engine.removeContainer(id)
-      await context.setUndo(null)
-      throw error
-    }
-    await context.setUndo(null)
+    await createIdle(engine, { body, mounts, context, undo: { name: body.name } })
     return toContainer(await find(body.name))
   }
 
@@ -95,7 +85,11 @@ export function createContainers({ engine, operations, allowedMounts }: Containe
     start: (name) => change(name, ({ id }) => engine.startContainer(id)),
     stop: (name) => change(name, ({ id }) => engine.stopContainer(id, STOP_GRACE_SECONDS)),
     async remove(name) {
-      await operations.exclusively(name, async () => engine.removeContainer((await find(name)).id))
+      await operations.exclusively(name, async () => {
+        const { id, labels: found } = await find(name)
+        await engine.removeContainer(id)
+        await removeOwnImage(engine, found[labels.image])
+      })
     },
   }
 }
@@ -110,25 +104,61 @@ export function isOurs<T extends ContainerSummary>(container: T | undefined, nam
   return container !== undefined && container.name === name && container.labels[labels.container] === name
 }
 
+export interface IdleContainer {
+  /** What of it counts: name, image, environment variables and mounts. */
+  body: CreateContainerBody
+  mounts: Mount[]
+  context: OperationContext
+  /** Stored until the container stands, for a start after a crash. */
+  undo: CreateUndo
+}
+
+/** Creates and starts a persistent container that stays up; removes it again if it does not. */
+export async function createIdle(engine: Engine, { body, mounts, context, undo }: IdleContainer): Promise<void> {
+  await context.report({ phase: 'create' })
+  await context.setUndo(undo)
+  let id: string | undefined
+  try {
+    id = await engine.createContainer(specOf(body, mounts, undo.ownImage))
+    await startAndSettle(engine, id, body, context)
+  } catch (error) {
+    if (id !== undefined) await engine.removeContainer(id)
+    await removeOwnImage(engine, undo.ownImage)
+    await context.setUndo(null)
+    throw error
+  }
+  await context.setUndo(null)
+}
+
+/** Throws what keeps a new container from having this name. */
+export async function assertNameFree(engine: Engine, name: string): Promise<void> {
+  const existing = await engine.inspectContainer(name)
+  if (!existing) return
+  if (!isOurs(existing, name)) throw nameTaken(name)
+  throw new HakuError('container.exists', `The environment ${quote(name)} already has a container, made from ${quote(existing.image)}. Choose another name; or delete it first with "hakuriver.docker delete-container ${name}".`)
+}
+
 // --- internal ---
 
+function nameTaken(name: string): HakuError {
+  return new HakuError('container.name_taken', `A container named ${quote(name)} exists on the Host and is not of HakuRiver. Choose another name, or remove it with docker.`)
+}
+
 function assertSame(existing: ContainerDetails, body: CreateContainerBody): void {
-  if (!isOurs(existing, body.name)) {
-    throw new HakuError('container.name_taken', `A container named ${quote(body.name)} exists on the Host and is not of HakuRiver. Choose another name, or remove it with docker.`)
-  }
+  if (!isOurs(existing, body.name)) throw nameTaken(body.name)
   const isSame = existing.image === body.image && existing.labels[labels.options] === optionsDigest(body)
   if (body.ifNotExists && isSame) return
   const cure = body.ifNotExists ? 'It was made with another image or other options' : 'Give --if-not-exists if that is fine'
   throw new HakuError('container.exists', `The environment ${quote(body.name)} already has a container, made from ${quote(existing.image)}. ${cure}; or delete it first with "hakuriver.docker delete-container ${body.name}".`)
 }
 
-function specOf(body: CreateContainerBody, mounts: Mount[]): ContainerSpec {
+function specOf(body: CreateContainerBody, mounts: Mount[], ownImage: string | undefined): ContainerSpec {
   return {
     name: body.name,
     image: body.image,
     command: IDLE_COMMAND,
     env: body.env,
-    labels: { [labels.container]: body.name, [labels.options]: optionsDigest(body) },
+    labels: { [labels.container]: body.name, [labels.options]: optionsDigest(body), ...(ownImage !== undefined && { [labels.image]: ownImage }) },
     mounts,
     hostname: body.name,
     keepRunning: true,

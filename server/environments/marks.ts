@@ -14,6 +14,8 @@ export interface VersionMark {
 export interface VersionMarks {
   get(environment: string, version: number): VersionMark
   set(environment: string, version: number, change: Partial<VersionMark>): Promise<void>
+  /** Versions that are being tested. */
+  candidates(): { environment: string; version: number }[]
   /** The version is gone. */
   forget(environment: string, version: number): Promise<void>
 }
@@ -22,16 +24,17 @@ const NO_MARK: VersionMark = { isPinned: false, isCandidate: false, damage: null
 
 export async function createVersionMarks(database: Kysely<Tables>): Promise<VersionMarks> {
   const rows = await database.selectFrom('version_marks').selectAll().execute()
-  const marks = new Map(rows.map((row) => [keyOf(row.environment, row.version), { isPinned: row.pinned === 1, isCandidate: row.candidate === 1, damage: row.damage }]))
+  const marks = new Map(rows.map(({ environment, version, pinned, candidate, damage }) => [keyOf(environment, version), { environment, version, isPinned: pinned === 1, isCandidate: candidate === 1, damage }]))
 
   return {
     get: (environment, version) => marks.get(keyOf(environment, version)) ?? NO_MARK,
     async set(environment, version, change) {
-      const mark = { ...(marks.get(keyOf(environment, version)) ?? NO_MARK), ...change }
+      const mark = { ...(marks.get(keyOf(environment, version)) ?? NO_MARK), ...change, environment, version }
       const values = { environment, version, pinned: mark.isPinned ? 1 : 0, candidate: mark.isCandidate ? 1 : 0, damage: mark.damage }
       await database.insertInto('version_marks').values(values).onConflict((conflict) => conflict.columns(['environment', 'version']).doUpdateSet(values)).execute()
       marks.set(keyOf(environment, version), mark)
     },
+    candidates: () => [...marks.values()].filter(({ isCandidate }) => isCandidate).map(({ environment, version }) => ({ environment, version })),
     async forget(environment, version) {
       await database.deleteFrom('version_marks').where('environment', '=', environment).where('version', '=', version).execute()
       marks.delete(keyOf(environment, version))

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import type { CreateVersionBody, Operation, Version } from '#core/api/schemas.ts'
+import { imageArchitecture } from '#core/engine/architecture.ts'
 import type { ContainerDetails, Engine } from '#core/engine/engine.ts'
 import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
 import { packagingTag } from '#core/paths.ts'
@@ -9,7 +10,6 @@ import type { ImageIdentity } from '#core/tarballs/image-config.ts'
 import type { VersionManifest } from '#core/tarballs/manifest.ts'
 import { createSpool } from '#core/tarballs/spool.ts'
 import type { TarballStore } from '#core/tarballs/store.ts'
-import { formatSize } from '#core/tasks/sizes.ts'
 import type { OperationContext, Operations } from '../operations/operations.ts'
 import { startOf } from './basis.ts'
 import type { CapturedStates } from './capture/states.ts'
@@ -17,6 +17,8 @@ import { type TakenLayers, takeLayers } from './change.ts'
 import { type Containers, STOP_GRACE_SECONDS } from './containers.ts'
 import type { VersionMarks } from './marks.ts'
 import { type PackagingUndo, undoPackaging } from './recovery.ts'
+import { assertStorageRoom } from './room.ts'
+import type { Trial, Trials } from './trial.ts'
 import type { Versions } from './versions.ts'
 
 /** Packaging of an environment's container as a new version, as one operation. */
@@ -33,6 +35,7 @@ export interface PackagingOptions {
   versions: Versions
   marks: VersionMarks
   states: CapturedStates
+  trials: Trials
   /** Where changes lie until they are published, one directory for each operation. */
   spoolDirectory: string
 }
@@ -71,17 +74,25 @@ async function packageContainer(options: PackagingOptions, job: Job): Promise<Ve
   const { name, context, body } = job
   const version = await options.versions.next(name)
   const spool = await createSpool(join(options.spoolDirectory, context.id))
+  const trial: Trial = { environment: name, version, test: body.test }
   let manifest: VersionManifest
+  let taken: TakenLayers
   try {
-    const taken = await takeLayers({ ...options, ...job, spool, ...containerSteps(options, job) })
-    manifest = await publish(options, { ...job, version, taken })
-    if (taken.tree) await options.states.save(name, { containerId: job.container.id, upperDir: job.container.upperDir ?? '', version, tree: taken.tree })
-    else await options.states.remove(name)
+    taken = await takeLayers({ ...options, ...job, spool, ...containerSteps(options, job) })
+    await options.trials.announce(trial)
+    manifest = await publish(options, { ...job, version, taken }).catch(async (error: unknown) => {
+      await options.trials.withdraw(trial)
+      throw error
+    })
   } finally {
     await spool.close()
   }
   await undoPackaging(options.engine, job.undo)
   await context.setUndo(null)
+  await options.trials.run(trial, context)
+  // Only now: what fails its test is not what the next version is built on.
+  if (taken.tree) await options.states.save(name, { containerId: job.container.id, upperDir: taken.upperDir, version, tree: taken.tree })
+  else await options.states.remove(name)
   await context.report({ phase: 'prune' })
   await options.versions.prune(name, body.keep)
   return options.versions.describe(name, manifest.version)
@@ -118,7 +129,7 @@ async function publish({ engine, tarballs }: PackagingOptions, job: Job & { vers
     version,
     author: body.author,
     created: new Date().toISOString(),
-    architecture: base?.architecture ?? architecture,
+    architecture: base?.architecture ?? imageArchitecture(architecture),
     os: base?.os ?? 'linux',
     variant: base?.variant,
     env: container.env,
@@ -128,7 +139,7 @@ async function publish({ engine, tarballs }: PackagingOptions, job: Job & { vers
   await context.report({ phase: 'copy', bytes: null, totalBytes: null })
   const writer = await tarballs.createWriter(name, version, basis && startOf(basis))
   try {
-    await assertRoom(tarballs, newBytes)
+    await assertStorageRoom(tarballs, newBytes)
     const before = writer.position
     const manifest = await assembleTarball({
       writer, reused: basis?.layers ?? [], added, baseLayers, baseImage: container.image, note: body.note, image,
@@ -143,14 +154,6 @@ async function publish({ engine, tarballs }: PackagingOptions, job: Job & { vers
     await writer.abort()
     throw error
   }
-}
-
-/** Documents, headers, the manifest. */
-const DOCUMENT_BYTES = 1024 * 1024
-
-async function assertRoom(tarballs: TarballStore, layerBytes: number): Promise<void> {
-  const [needed, free] = [layerBytes + DOCUMENT_BYTES, await tarballs.freeSpace()]
-  if (free !== undefined && free < needed) throw new HakuError('storage.full', `The shared storage has ${formatSize(free)} free, and the new version needs ${formatSize(needed)}. Make room and try again; nothing of what was there has changed.`)
 }
 
 /** Between two tries to reach an Engine that went away in the middle. */

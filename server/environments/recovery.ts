@@ -3,6 +3,7 @@ import type { Engine } from '#core/engine/engine.ts'
 import { errorMessage } from '#core/errors.ts'
 import { packagingTag } from '#core/paths.ts'
 import { isOurs } from './containers.ts'
+import { removeOwnImage } from './own-image.ts'
 
 /** What packaging stores before it touches anything. */
 export interface PackagingUndo {
@@ -15,12 +16,22 @@ export interface PackagingUndo {
 /** What creating a container stores before it does. */
 export interface CreateUndo {
   name: string
+  /** The tag of an image that was loaded for the container alone. */
+  ownImage?: string
 }
 
 /** Undoes what an operation had begun when the Host was killed. */
 export async function undoOperation(engine: Engine, operation: { kind: Operation['kind']; stored: unknown }): Promise<void> {
-  if (operation.kind === 'create_container') return undoCreate(engine, operation.stored as CreateUndo)
-  return undoPackaging(engine, operation.stored as PackagingUndo)
+  switch (operation.kind) {
+    case 'create_container':
+    case 'fork':
+      return undoCreate(engine, operation.stored as CreateUndo)
+    case 'create_version':
+      return undoPackaging(engine, operation.stored as PackagingUndo)
+    default:
+      // The others leave nothing but files that the next start sweeps.
+      return
+  }
 }
 
 /** A commit goes on in the Engine when the Host that asked for it is dead: its image may come after all was undone. */
@@ -49,7 +60,8 @@ async function removeLateImage(engine: Engine, imageTag: string): Promise<void> 
   }
 }
 
-async function undoCreate(engine: Engine, { name }: CreateUndo): Promise<void> {
+async function undoCreate(engine: Engine, { name, ownImage }: CreateUndo): Promise<void> {
   const container = await engine.inspectContainer(name)
   if (isOurs(container, name)) await engine.removeContainer(container.id)
+  await removeOwnImage(engine, ownImage)
 }

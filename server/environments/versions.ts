@@ -1,8 +1,10 @@
-import type { Environment, Version } from '#core/api/schemas.ts'
-import { HakuError } from '#core/errors.ts'
+import type { Environment, Version, VersionDetails } from '#core/api/schemas.ts'
+import { errorMessage, HakuError } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
 import { tarballFileName } from '#core/paths.ts'
+import type { VersionManifest } from '#core/tarballs/manifest.ts'
 import type { TarballEntry, TarballStore } from '#core/tarballs/store.ts'
+import type { TaskState } from '#core/tasks/states.ts'
 import type { PinnedVersion } from '../queue/task-record.ts'
 import type { VersionMarks } from './marks.ts'
 
@@ -17,13 +19,42 @@ export interface Versions {
    *
    * @throws `environment.no_version`, `tarball.not_found`, `tarball.damaged`
    */
-  resolve(environment: string, version?: number): Promise<{ version: number; pinned: PinnedVersion }>
+  resolve(environment: string, version?: number): Promise<ResolvedVersion>
+  /** The same, and nobody removes the version before `work` has ended. @throws as `resolve` */
+  use<T>(environment: string, version: number | undefined, work: (resolved: ResolvedVersion) => Promise<T>): Promise<T>
   /** As the API shows it. @throws `tarball.not_found` */
   describe(environment: string, version: number): Promise<Version>
+  /** With what its manifest tells. @throws `tarball.not_found` */
+  details(environment: string, version: number): Promise<VersionDetails>
+  /** Pinned versions stay until they are unpinned. @throws `tarball.not_found` */
+  setPinned(environment: string, version: number, isPinned: boolean): Promise<Version>
+  /** Nobody is given the version any more, because its tarball is damaged. What was told first stays. */
+  quarantine(environment: string, version: number, damage: string): Promise<void>
   /** The number of the next version. Grows even if the clock goes back. */
   next(environment: string): Promise<number>
-  /** Removes what is superseded, but nothing that is pinned or that a task was promised. */
+  /** Unfinished tasks that were promised this version, oldest first. */
+  tasksOf(environment: string, version: number): NeedingTask[]
+  /**
+   * Removes a version and what is known of it. Whether it is pinned is for the caller to look at; `evenIfNeeded`: so is whether a task
+   * was promised it.
+   *
+   * @throws `version.needed` if a task was promised it, `environment.busy` if it is being read
+   */
+  remove(environment: string, version: number, options?: { evenIfNeeded: boolean }): Promise<void>
+  /** Removes what is superseded, but nothing that is pinned, being read, or that a task was promised. */
   prune(environment: string, keep?: number): Promise<void>
+}
+
+export interface ResolvedVersion {
+  version: number
+  pinned: PinnedVersion
+}
+
+/** A task by what counts for the version it was promised. */
+export interface NeedingTask {
+  id: string
+  version: number
+  state: TaskState
 }
 
 export interface VersionsOptions {
@@ -31,30 +62,58 @@ export interface VersionsOptions {
   marks: VersionMarks
   /** How many of each environment stay, unless said otherwise. */
   keepVersions: number
-  /** Versions that unfinished tasks were promised. */
-  inUse(environment: string): ReadonlySet<number>
+  /** Unfinished tasks of an environment, oldest first. */
+  unfinishedTasks(environment: string): readonly NeedingTask[]
+  /** Names of the nodes that have a version. */
+  nodesWith(environment: string, version: number): string[]
 }
 
-export function createVersions({ tarballs, marks, keepVersions, inUse }: VersionsOptions): Versions {
-  async function toVersion(entry: TarballEntry): Promise<Version> {
-    const manifest = await tarballs.readManifest(entry.environment, entry.version).catch((error: unknown) => {
-      if (error instanceof HakuError && error.kind !== 'unavailable') return undefined
-      throw error
-    })
+export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks, nodesWith }: VersionsOptions): Versions {
+  /** How many read a version now. */
+  const readers = new Map<string, number>()
+  const leaving = new Set<string>()
+
+  function tasksOf(environment: string, version: number): NeedingTask[] {
+    return unfinishedTasks(environment).filter((task) => task.version === version)
+  }
+
+  async function toVersion(entry: TarballEntry, current: number | undefined): Promise<VersionDetails> {
+    const { environment, version } = entry
+    const { isPinned, isCandidate, damage } = marks.get(environment, version)
+    const { manifest, trouble } = await readNote(tarballs, entry)
     return {
       ...entry,
-      created: manifest?.created ?? new Date(entry.version * 1000).toISOString(),
+      created: manifest?.created ?? new Date(version * 1000).toISOString(),
       author: manifest?.author ?? null,
       note: manifest?.note ?? null,
       baseImage: manifest?.baseImage ?? null,
       configDigest: manifest?.configDigest ?? null,
+      newBytes: manifest?.newBytes ?? null,
+      restores: manifest?.restores ?? null,
+      current: version === current,
+      pinned: isPinned,
+      candidate: isCandidate,
+      damage: damage ?? trouble,
+      nodes: nodesWith(environment, version),
+      tasks: tasksOf(environment, version).map(({ id }) => id),
+      architecture: manifest?.architecture ?? null,
+      os: manifest?.os ?? null,
+      layers: manifest?.layers.map(({ digest, size }, index) => ({ digest, size, isBase: index < manifest.baseLayers })) ?? [],
     }
   }
 
   async function toEnvironment(name: string, entries: readonly TarballEntry[]): Promise<Environment> {
-    const [latest, ...older] = await Promise.all(entries.map(toVersion))
+    const current = entries.find(isUsable)?.version
+    const [latest, ...older] = await Promise.all(entries.map(async (entry) => withoutDetails(await toVersion(entry, current))))
     if (!latest) throw noVersion(name)
     return { name, latest, older }
+  }
+
+  async function details(environment: string, version: number): Promise<VersionDetails> {
+    const entries = await tarballs.listVersions(environment)
+    const entry = entries.find((each) => each.version === version)
+    if (!entry) throw noSuchVersion(environment, version, entries)
+    return toVersion(entry, entries.find(isUsable)?.version)
   }
 
   /** One that is on trial or damaged is not current, whatever its number. */
@@ -63,7 +122,42 @@ export function createVersions({ tarballs, marks, keepVersions, inUse }: Version
     return !isCandidate && damage === null
   }
 
+  async function choose(environment: string, version: number | undefined): Promise<TarballEntry> {
+    const entries = (await tarballs.listVersions(environment)).filter((entry) => !leaving.has(keyOf(entry)))
+    if (entries.length === 0) throw noVersion(environment)
+    const entry = version === undefined ? entries.find(isUsable) : entries.find((each) => each.version === version)
+    // Where none is named and none can be used, the newest tells why.
+    const { damage } = marks.get(environment, entry?.version ?? (version === undefined ? entries[0]?.version : undefined) ?? 0)
+    // What was found names the file and both digests.
+    if (damage !== null) throw new HakuError('tarball.damaged', `${damage} "hakuriver env log ${environment}" shows whether another version can be used.`)
+    if (!entry) throw noSuchVersion(environment, version, entries)
+    return entry
+  }
+
+  async function toResolved({ environment, version, fileName }: TarballEntry): Promise<ResolvedVersion> {
+    const manifest = await tarballs.readManifest(environment, version)
+    return { version, pinned: { fileName, configDigest: manifest?.configDigest ?? null, manifestDigest: manifest?.manifestDigest ?? null } }
+  }
+
+  async function remove(environment: string, version: number, { evenIfNeeded } = { evenIfNeeded: false }): Promise<void> {
+    const key = keyOf({ environment, version })
+    const [task] = tasksOf(environment, version)
+    // Nothing is waited for between looking and leaving: whoever comes later does not find it.
+    if (task && !evenIfNeeded) throw new HakuError('version.needed', `${tarballFileName(environment, version)} is needed by the task ${task.id} (${task.state}). Wait for it, or end it with "hakuriver task kill ${task.id}".`)
+    if (readers.has(key)) throw new HakuError('environment.busy', `${tarballFileName(environment, version)} is being read. Try again in a while.`)
+    leaving.add(key)
+    try {
+      await tarballs.remove(environment, version)
+      await marks.forget(environment, version)
+    } finally {
+      leaving.delete(key)
+    }
+  }
+
   return {
+    tasksOf,
+    remove,
+    details,
     async list() {
       const entries = await tarballs.list()
       const names = [...new Set(entries.map(({ environment }) => environment))]
@@ -73,29 +167,42 @@ export function createVersions({ tarballs, marks, keepVersions, inUse }: Version
       return toEnvironment(environment, await tarballs.listVersions(environment))
     },
     async resolve(environment, version) {
-      const entries = await tarballs.listVersions(environment)
-      if (entries.length === 0) throw noVersion(environment)
-      const entry = version === undefined ? entries.find(isUsable) : entries.find((each) => each.version === version)
-      if (!entry) throw noSuchVersion(environment, version, entries)
-      const manifest = await tarballs.readManifest(environment, entry.version)
-      return { version: entry.version, pinned: { fileName: entry.fileName, configDigest: manifest?.configDigest ?? null, manifestDigest: manifest?.manifestDigest ?? null } }
+      return toResolved(await choose(environment, version))
+    },
+    async use(environment, version, work) {
+      const entry = await choose(environment, version)
+      const key = keyOf(entry)
+      readers.set(key, (readers.get(key) ?? 0) + 1)
+      try {
+        return await work(await toResolved(entry))
+      } finally {
+        const left = (readers.get(key) ?? 1) - 1
+        if (left > 0) readers.set(key, left)
+        else readers.delete(key)
+      }
     },
     async describe(environment, version) {
-      const entry = await tarballs.find(environment, version)
-      if (!entry) throw new HakuError('tarball.not_found', `${tarballFileName(environment, version)} is not on the shared storage any more. Did somebody remove it?`)
-      return toVersion(entry)
+      return withoutDetails(await details(environment, version))
+    },
+    async setPinned(environment, version, isPinned) {
+      await details(environment, version)
+      await marks.set(environment, version, { isPinned })
+      return withoutDetails(await details(environment, version))
+    },
+    async quarantine(environment, version, damage) {
+      if (marks.get(environment, version).damage !== null) return
+      console.error(`[hakuriver] [versions] ${tarballFileName(environment, version)} is given to nobody any more: ${damage}`)
+      await marks.set(environment, version, { damage })
     },
     async next(environment) {
       const [newest] = await tarballs.listVersions(environment)
       return Math.max(Math.floor(Date.now() / 1000), (newest?.version ?? 0) + 1)
     },
     async prune(environment, keep = keepVersions) {
-      const needed = inUse(environment)
       const superseded = (await tarballs.listVersions(environment)).filter(isUsable).slice(keep)
-      for (const { version } of superseded) {
-        if (needed.has(version) || marks.get(environment, version).isPinned) continue
-        await tarballs.remove(environment, version)
-        await marks.forget(environment, version)
+      for (const entry of superseded) {
+        if (marks.get(environment, entry.version).isPinned || readers.has(keyOf(entry)) || tasksOf(environment, entry.version).length > 0) continue
+        await remove(environment, entry.version)
       }
     },
   }
@@ -103,11 +210,29 @@ export function createVersions({ tarballs, marks, keepVersions, inUse }: Version
 
 // --- internal ---
 
+function keyOf({ environment, version }: Pick<TarballEntry, 'environment' | 'version'>): string {
+  return `${environment}-${version}`
+}
+
+function withoutDetails({ architecture: _architecture, os: _os, layers: _layers, ...version }: VersionDetails): Version {
+  return version
+}
+
+/** A manifest that can not be read does not keep its version from being shown. */
+async function readNote(tarballs: TarballStore, { environment, version }: TarballEntry): Promise<{ manifest: VersionManifest | undefined; trouble: string | null }> {
+  try {
+    return { manifest: await tarballs.readManifest(environment, version), trouble: null }
+  } catch (error) {
+    if (error instanceof HakuError && error.kind === 'unavailable') throw error
+    return { manifest: undefined, trouble: errorMessage(error) }
+  }
+}
+
 function noVersion(name: string): HakuError {
   return new HakuError('environment.no_version', `The environment ${quote(name)} has no version. Package its container with "hakuriver.docker create-tar ${name}"; "hakuriver.docker list-tars" shows what there is.`)
 }
 
 function noSuchVersion(name: string, version: number | undefined, entries: readonly TarballEntry[]): HakuError {
   if (version === undefined) return new HakuError('tarball.damaged', `No version of ${quote(name)} can be used: each is damaged or still being tested. Package the environment again; "hakuriver env log ${name}" tells more.`)
-  return new HakuError('tarball.not_found', `${quote(name)} has no version ${version}. There are ${entries.map((each) => each.version).join(', ')}.`)
+  return new HakuError('tarball.not_found', `${quote(name)} has no version ${version}. ${entries.length > 0 ? `There are ${entries.map((each) => each.version).join(', ')}` : 'It has none at all'}; "hakuriver.docker list-tars" shows what there is.`)
 }

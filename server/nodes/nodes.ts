@@ -22,13 +22,15 @@ export interface NodeRecord {
   images: readonly NodeImage[]
   /** Chain ids of layers that it has. */
   layers: ReadonlySet<string>
+  /** Whether it has told them. */
+  hasTold: boolean
 }
 
 export interface Nodes {
   /** @throws `node.name_in_use` while another Runner of this name lives */
   register(body: RegisterBody): Promise<{ heartbeatSeconds: number }>
   /** @throws `node.not_found` if the Host does not know this Runner (any more): it registers again */
-  heartbeat(hostname: string, body: HeartbeatBody): Promise<void>
+  heartbeat(hostname: string, body: HeartbeatBody): Promise<{ wantsHoldings: boolean }>
   list(): NodeRecord[]
   find(hostname: string): NodeRecord | undefined
   /** @throws `node.not_found` */
@@ -112,6 +114,7 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
         events.emit('online', record)
       }
       events.emit('heartbeat', record, tasks)
+      return { wantsHoldings: !record.hasTold }
     },
     close: () => clearInterval(sweep),
   }
@@ -119,8 +122,8 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
 
 // --- internal ---
 
-function toHeld(holdings: NodeHoldings | undefined): Pick<NodeRecord, 'images' | 'layers'> {
-  return { images: holdings?.images ?? [], layers: new Set(holdings?.layers) }
+function toHeld(holdings: NodeHoldings | undefined): Pick<NodeRecord, 'images' | 'layers' | 'hasTold'> {
+  return { images: holdings?.images ?? [], layers: new Set(holdings?.layers), hasTold: holdings !== undefined }
 }
 
 function fromRow(row: NodeRow): NodeRecord {

@@ -25,11 +25,11 @@ export interface OperationContext {
 
 export interface Operations {
   /**
-   * Starts work on an environment in the background; one at a time for each environment.
+   * Starts work on an environment in the background; one at a time for each environment, unless it is `shared`.
    *
    * @throws `environment.busy`
    */
-  start(kind: Operation['kind'], environment: string, work: (context: OperationContext) => Promise<Result>): Promise<Operation>
+  start(kind: Operation['kind'], environment: string, work: (context: OperationContext) => Promise<Result>, options?: StartOptions): Promise<Operation>
   /** Runs something short under the same lock. @throws `environment.busy` */
   exclusively<T>(environment: string, work: () => Promise<T>): Promise<T>
   /** Holds the answer until the operation has ended, for `waitSeconds` at most. @throws `operation.not_found` */
@@ -47,8 +47,14 @@ export interface Operations {
   close(): Promise<void>
 }
 
+export interface StartOptions {
+  /** It changes nothing of the environment, and goes on beside whatever does. */
+  shared?: boolean
+}
+
 interface Live {
   operation: Operation
+  isShared: boolean
   controller: AbortController
   events: EventEmitter
   done: Promise<void>
@@ -88,7 +94,7 @@ export function createOperations(database: Kysely<Tables>): Operations {
       if (!isHakuError(error)) console.error(`[hakuriver] [operation] ${entry.operation.kind} of ${environment} failed:`, error)
       await finish(entry, cancelled ? 'cancelled' : 'failed', { error: problemOf(error) })
     } finally {
-      busy.delete(environment)
+      if (!entry.isShared) busy.delete(environment)
       live.delete(id)
       entry.events.emit('change')
     }
@@ -103,19 +109,19 @@ export function createOperations(database: Kysely<Tables>): Operations {
   }
 
   return {
-    async start(kind, environment, work) {
+    async start(kind, environment, work, { shared = false } = {}) {
       const id = createId()
-      lock(environment, `operation ${id}`)
+      if (!shared) lock(environment, `operation ${id}`)
       const operation: Operation = { id, kind, environment, state: 'running', progress: { phase: 'start', bytes: null, totalBytes: null, message: '' }, created: new Date().toISOString(), finished: null, result: null, error: null }
       try {
         await database.insertInto('operations').values({ ...operation, progress: JSON.stringify(operation.progress), result: null, error: null, undo: null }).execute()
       } catch (error) {
-        busy.delete(environment)
+        if (!shared) busy.delete(environment)
         throw error
       }
       const events = new EventEmitter()
       events.setMaxListeners(0)
-      const entry: Live = { operation, controller: new AbortController(), events, done: Promise.resolve() }
+      const entry: Live = { operation, isShared: shared, controller: new AbortController(), events, done: Promise.resolve() }
       live.set(id, entry)
       entry.done = run(entry, work).catch((error: unknown) => console.error(`[hakuriver] [operation] the end of ${id} could not be stored:`, error))
       return entry.operation

@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises'
+import { open, stat } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { HakuError, errorMessage, systemErrorCode } from '#core/errors.ts'
 import type { SharedPaths } from '#core/paths.ts'
@@ -11,6 +11,8 @@ export type OutputStream = 'stdout' | 'stderr'
 export interface Output {
   /** What a task printed, from byte `offset`; `follow` goes on until the task has ended. @throws `task.not_found`, `storage.unavailable` */
   read(id: string, stream: OutputStream, options: { offset: number; follow: boolean }, signal: AbortSignal): Promise<Readable>
+  /** The end of what a task printed, so many bytes of it at most. Without an output it is empty. @throws `storage.unavailable` */
+  tail(id: string, stream: OutputStream, bytes: number): Promise<string>
 }
 
 const CHUNK_BYTES = 64 * 1024
@@ -49,6 +51,12 @@ export function createOutput({ store, paths }: { store: TaskStore; paths: Shared
       const bytes = options.follow ? follow(id, stream, options.offset, signal) : readFrom(paths[stream](id), options.offset)
       return Readable.from(bytes, { objectMode: false, highWaterMark: CHUNK_BYTES })
     },
+    async tail(id, stream, bytes) {
+      const file = paths[stream](id)
+      const chunks: Buffer[] = []
+      for await (const chunk of readFrom(file, Math.max(0, (await sizeOf(file)) - bytes))) chunks.push(chunk)
+      return Buffer.concat(chunks).toString('utf8')
+    },
   }
 }
 
@@ -71,6 +79,15 @@ async function* readFrom(file: string, start: number): AsyncGenerator<Buffer> {
     }
   } finally {
     await handle.close()
+  }
+}
+
+async function sizeOf(file: string): Promise<number> {
+  try {
+    return (await stat(file)).size
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return 0
+    throw new HakuError('storage.unavailable', `The output ${file} can not be read: ${errorMessage(error)}.`, { cause: error })
   }
 }
 

@@ -13,7 +13,7 @@ export function judgeReport(record: TaskRecord | undefined, node: string, report
   const ended = isFinal(record.state) && record.state !== 'lost'
   // The Host has ended it without the node (a kill that could not be delivered): the node may not go on.
   if (ended) return isFinal(report.state) ? 'known' : 'refused'
-  const { id: _, stdoutBytes, stderrBytes, ...seen } = report
+  const { id: _, damage: _damage, stdoutBytes, stderrBytes, ...seen } = report
   if (record.state !== report.state && !canTransition(record.state, report.state)) return { sequence: report.sequence }
   return { ...seen, sequence: Math.max(report.sequence, record.sequence), ...(isFinal(report.state) && { stdoutBytes, stderrBytes }) }
 }

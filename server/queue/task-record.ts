@@ -37,6 +37,8 @@ export function fromRow(row: TaskRow): TaskRecord {
     mounts: JSON.parse(row.mounts) as string[],
     cores: row.cores,
     memoryBytes: row.memory_bytes,
+    // Told again in a second, so nothing of it is kept on the disk.
+    sync: null,
     submitted: row.submitted,
     started: row.started,
     finished: row.finished,

@@ -14,8 +14,8 @@ export interface TaskStore {
   find(id: string): Promise<TaskRecord | undefined>
   /** Unfinished tasks, oldest first. */
   active(): TaskRecord[]
-  /** Versions of an environment that unfinished tasks were promised. */
-  versionsInUse(environment: string): Set<number>
+  /** Unfinished tasks of an environment, oldest first. */
+  unfinishedOf(environment: string): TaskRecord[]
   /** Those of `ids` that are taken for lost. */
   findLost(ids: string[]): Promise<TaskRecord[]>
   list(query: TaskQuery): Promise<TaskRecord[]>
@@ -78,8 +78,8 @@ export async function createTaskStore({ database, relaxed }: TaskStoreOptions): 
     changes,
     find,
     get,
-    versionsInUse: (environment) => new Set([...active.values()].filter((task) => task.environment === environment).map(({ version }) => version)),
-    active: () => [...active.values()].sort((left, right) => (left.id < right.id ? -1 : 1)),
+    unfinishedOf: (environment) => oldestFirst([...active.values()].filter((task) => task.environment === environment)),
+    active: () => oldestFirst([...active.values()]),
     async add(records) {
       await database.insertInto('tasks').values(records.map(toRow)).execute()
       for (const record of records) active.set(record.id, record)
@@ -109,6 +109,10 @@ export async function createTaskStore({ database, relaxed }: TaskStoreOptions): 
 }
 
 // --- internal ---
+
+function oldestFirst(records: TaskRecord[]): TaskRecord[] {
+  return records.sort((left, right) => (left.id < right.id ? -1 : 1))
+}
 
 /** Whether somebody may rely on the change from now on: an end that a node forgets, a wish that a user was told of. All else is told again. */
 function isPromise(before: TaskRecord, after: TaskRecord): boolean {

@@ -1,15 +1,15 @@
-import type { Node, SubmitBody, Task, TaskOrder, TaskReport } from '#core/api/schemas.ts'
+import type { Node, SubmitBody, SubmitPreview, Task, TaskOrder, TaskReport } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
-import { quote } from '#core/names.ts'
-import { holdsResources, isFinal } from '#core/tasks/states.ts'
-import { parseTarget } from '#core/tasks/targets.ts'
+import { isFinal } from '#core/tasks/states.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
-import { resolveUserMounts } from '../environments/mounts.ts'
 import type { Versions } from '../environments/versions.ts'
 import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
-import { couldEverFit, type NodeCapacity, planPlacements } from '../scheduler/plan.ts'
+import { planPlacements } from '../scheduler/plan.ts'
+import { capacityOf, waitingTasks } from './capacity.ts'
+import { checkSubmission } from './check-submission.ts'
 import { createDeliveries } from './deliveries.ts'
+import { previewSubmission } from './preview.ts'
 import { judgeReport } from './reports.ts'
 import { type TaskRecord, toTask } from './task-record.ts'
 import type { TaskQuery, TaskStore } from './task-store.ts'
@@ -18,11 +18,15 @@ import { waitUntilFinal } from './waiting.ts'
 export interface Tasks {
   /** Everything is checked before anything is created. @throws see `hostApi.submitTask` */
   submit(body: SubmitBody): Promise<{ tasks: Task[] }>
+  /** What a submission would come to; nothing is stored. @throws as `submit` */
+  preview(body: SubmitBody): Promise<SubmitPreview>
   /** Holds the answer until the task has ended, for `waitSeconds` at most. @throws `task.not_found` */
   get(id: string, waitSeconds?: number, signal?: AbortSignal): Promise<Task>
   list(query: TaskQuery): Promise<{ items: Task[]; nextCursor: string | null }>
   /** @throws `task.not_found`, `task.finished` */
   kill(id: string): Promise<Task>
+  /** Fails a task that was given to no node yet, with a sentence for people. @throws `task.not_found`, `version.needed` once a node was given it */
+  failQueued(id: string, message: string): Promise<void>
   /** @throws `task.not_found`, `task.finished`, `task.state`, `node.unreachable` */
   pause(id: string): Promise<Task>
   resume(id: string): Promise<Task>
@@ -36,7 +40,7 @@ export interface Tasks {
 export interface TasksOptions {
   store: TaskStore
   nodes: Nodes
-  versions: Pick<Versions, 'resolve'>
+  versions: Pick<Versions, 'use' | 'resolve' | 'details' | 'quarantine'>
   dispatcher: Dispatcher
   docker: { network: string; tasks_privileged: boolean; additional_mounts: readonly string[]; allowed_mounts: readonly string[] }
 }
@@ -52,22 +56,10 @@ export function createTasks({ store, nodes, versions, dispatcher, docker }: Task
     return { id, environment, version, ...pinned, command, env, cores, memoryBytes, mounts: [...docker.additional_mounts, ...task.mounts], network: docker.network, privileged: docker.tasks_privileged }
   }
 
-  function capacity(record: NodeRecord): NodeCapacity {
-    const here = store.active().filter((task) => task.node === record.hostname && holdsResources(task.state))
-    return {
-      hostname: record.hostname,
-      online: record.online,
-      cores: record.cores,
-      memoryBytes: record.memoryBytes,
-      coresReserved: here.reduce((sum, task) => sum + task.cores, 0),
-      memoryReservedBytes: here.reduce((sum, task) => sum + (task.memoryBytes ?? 0), 0),
-    }
-  }
-
   async function placeQueued(): Promise<void> {
-    const queued = store.active().filter((task) => task.state === 'queued' && task.wish !== 'kill')
+    const queued = waitingTasks(store.active())
     if (queued.length === 0) return
-    const plan = planPlacements(queued, nodes.list().map(capacity))
+    const plan = planPlacements(queued, nodes.list().map((node) => capacityOf(node, store.active())))
     for (const { taskId, reason } of plan.waiting) reasons.set(taskId, reason)
     for (const { taskId, node } of plan.placements) {
       reasons.delete(taskId)
@@ -126,6 +118,15 @@ export function createTasks({ store, nodes, versions, dispatcher, docker }: Task
     for (const task of lost) await deliveries.revive(task)
   }
 
+  /** Nobody else is given a damaged version, not even those who wait for it already. */
+  async function quarantine({ environment, version }: TaskRecord, damage: string): Promise<void> {
+    await versions.quarantine(environment, version, damage)
+    const finished = new Date().toISOString()
+    for (const { id } of store.active().filter((task) => task.environment === environment && task.version === version)) {
+      await store.update(id, (task) => (task.state === 'queued' ? { state: 'failed', reason: 'sync_failed', message: damage, finished } : undefined))
+    }
+  }
+
   const guard = (work: Promise<unknown>) => void work.catch((error: unknown) => console.error('[hakuriver] [queue]', error))
   nodes.events.on('online', () => guard(schedule()))
   nodes.events.on('heartbeat', (node, known) => guard(compare(node, new Set(known))))
@@ -138,20 +139,23 @@ export function createTasks({ store, nodes, versions, dispatcher, docker }: Task
 
   return {
     async submit(body) {
-      const targets = body.targets.map((text) => readTarget(text, nodes))
-      await resolveUserMounts(body.mounts, docker.allowed_mounts)
-      assertFits(body, targets, nodes.list())
-      const { version, pinned } = await versions.resolve(body.environment)
-      const submitted = new Date().toISOString()
-      const { targets: _, environment, command, env, mounts, cores, memoryBytes } = body
-      const records = (targets.length > 0 ? targets : [null]).map((target): TaskRecord => ({
-        id: createId(), environment, command, env, mounts, cores, memoryBytes, target, version, pinned, submitted,
-        state: 'queued', wish: 'run', reason: null, message: null, exitCode: null, node: null, started: null, finished: null, sequence: 0, stdoutBytes: null, stderrBytes: null,
-      }))
-      await store.add(records)
+      const targets = await checkSubmission(body, nodes, docker.allowed_mounts)
+      // Nobody removes the version before the tasks that were promised it are known.
+      const records = await versions.use(body.environment, body.version, async ({ version, pinned }) => {
+        const submitted = new Date().toISOString()
+        const { targets: _, environment, command, env, mounts, cores, memoryBytes } = body
+        const made = targets.map((target): TaskRecord => ({
+          id: createId(), environment, command, env, mounts, cores, memoryBytes, target, version, pinned, submitted,
+          state: 'queued', wish: 'run', reason: null, message: null, exitCode: null, sync: null, node: null, started: null, finished: null, sequence: 0, stdoutBytes: null, stderrBytes: null,
+        }))
+        await store.add(made)
+        return made
+      })
       await schedule()
       return { tasks: await Promise.all(records.map(async ({ id }) => show(await store.get(id)))) }
     },
+
+    preview: (body) => previewSubmission({ store, nodes, versions, allowedMounts: docker.allowed_mounts }, body),
 
     async get(id, waitSeconds = 0, signal) {
       return show(await waitUntilFinal(store, id, waitSeconds * 1000, signal))
@@ -172,6 +176,12 @@ export function createTasks({ store, nodes, versions, dispatcher, docker }: Task
       return show(task)
     },
 
+    async failQueued(id, message) {
+      const finished = new Date().toISOString()
+      const task = await store.update(id, (record) => (record.state === 'queued' ? { state: 'failed', reason: 'user', message, finished } : undefined))
+      if (!isFinal(task.state)) throw new HakuError('version.needed', `The task ${id} was given to the node ${task.node} at this moment, with its version. Wait for it, or end it with "hakuriver task kill ${id}".`)
+    },
+
     pause: (id) => freeze(id, 'pause'),
     resume: (id) => freeze(id, 'resume'),
 
@@ -185,6 +195,8 @@ export function createTasks({ store, nodes, versions, dispatcher, docker }: Task
           answer.unknown.push(report.id)
           continue
         }
+        // Before the report is acknowledged: it comes again until this is stored.
+        if (known && report.damage !== null) await quarantine(known, report.damage)
         await store.update(report.id, (record) => {
           const now = judgeReport(record, hostname, report)
           return typeof now === 'object' ? now : undefined
@@ -195,34 +207,12 @@ export function createTasks({ store, nodes, versions, dispatcher, docker }: Task
     },
 
     toNode(record) {
-      const { coresReserved, memoryReservedBytes } = capacity(record)
+      const { coresReserved, memoryReservedBytes } = capacityOf(record, store.active())
       const { hostname, url, online, lastHeartbeat, cores, memoryBytes, usage, engine, runnerVersion, images } = record
       return { hostname, url, state: online ? 'online' : 'offline', lastHeartbeat: lastHeartbeat.toISOString(), cores, coresReserved, memoryBytes, memoryReservedBytes, usage, engine, runnerVersion, images: [...images] }
     },
 
 
     close: () => deliveries.close(),
-  }
-}
-
-// --- internal ---
-
-function readTarget(text: string, nodes: Nodes): string {
-  const target = parseTarget(text)
-  if (target.numaNode !== undefined || target.gpus !== undefined) throw new HakuError('target.invalid', `${quote(text)} names a NUMA node or GPUs, which this version can not give to a task. Name only the node: ${target.node}.`)
-  if (!nodes.find(target.node)) {
-    const known = nodes.list().map(({ hostname }) => hostname)
-    throw new HakuError('node.not_found', `There is no node ${quote(target.node)}. ${known.length > 0 ? `Known nodes: ${known.join(', ')}.` : 'No node has registered yet.'}`)
-  }
-  return target.node
-}
-
-/** Refuses what no node could ever run, and names the nearest. Without any node the task waits for the first. */
-function assertFits(body: SubmitBody, targets: readonly string[], nodes: NodeRecord[]): void {
-  const groups = targets.length > 0 ? targets.map((target) => nodes.filter(({ hostname }) => hostname === target)) : [nodes]
-  for (const candidates of groups) {
-    if (candidates.length === 0 || candidates.some((node) => couldEverFit(body, node))) continue
-    const nearest = candidates.toSorted((left, right) => right.cores - left.cores || right.memoryBytes - left.memoryBytes)[0]
-    throw new HakuError('node.too_small', `No node could ever run this: it asks for ${body.cores} cores and ${body.memoryBytes ?? 0} bytes of memory; the largest, ${nearest?.hostname}, has ${nearest?.cores} cores and ${nearest?.memoryBytes} bytes.`)
   }
 }

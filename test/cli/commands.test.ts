@@ -1,8 +1,10 @@
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { HostApi } from '#core/api/host.ts'
+import type { Operation, SubmitPreview, Task } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
 import { usePrograms } from './support/programs.ts'
 import { container, endedTask, environment, node, operation, task, version } from './support/samples.ts'
@@ -26,7 +28,7 @@ describe('lists', () => {
 
   it.each([
     [['docker', 'list-containers'], [['ID', 'NAME', 'IMAGE', 'STATUS'], ['abcdef012345', 'my-env', 'ubuntu:22.04', 'Running'], ['bbbbbbbbbbbb', 'other', 'ubuntu:22.04', 'Stopped'], ['abcdef012345', 'my-env', String.raw`evil\u001b[2J`, 'Running']]],
-    [['docker', 'list-tars'], [['NAME', 'LATEST', 'TIME', 'FILE', 'SIZE', 'OLDER'], ['my-env', '1700000000', '2026-02-03 04:05:06', 'my-env-1700000000.tar', '1.06 MB', '1600000000']]],
+    [['docker', 'list-tars'], [['NAME', 'LATEST', 'TIME', 'FILE', 'SIZE', 'NEW', 'NODES', 'OLDER'], ['my-env', '1700000000', '2026-02-03 04:05:06', 'my-env-1700000000.tar', '1.06 MB', '-', '-', '1600000000 (pinned)']]],
     [['client', 'nodes'], [['NODE', 'STATE', 'CORES', 'MEMORY', 'CPU', 'ENGINE', 'LAST HEARTBEAT'], ['node1', 'online', '2/8', '1.00 GB/16.0 GB', '12%', '28.0.0', '2026-02-03 04:05:06']]],
     [['task', 'list'], [['ID', 'STATE', 'EXIT', 'NODE', 'ENVIRONMENT', 'SUBMITTED', 'COMMAND'], ['01aaaaaaaaaaaaaaaaaaaaaaaa', 'failed', '3', 'node1', 'my-env', '2026-02-03 04:05:06', 'echo hello']]],
   ])('%j as a table for people', async (argv, table) => {
@@ -110,7 +112,7 @@ describe('operations', () => {
       stdout: 'Packaged my-env as my-env-1700000000.tar (1.06 MB)\n',
       stderr: 'stop  stopping the container\nsave  writing  2.00 MB\n',
     })
-    expect(host.requests[0]?.body).toEqual({ note: 'what is new' })
+    expect(host.requests[0]?.body).toEqual({ note: 'what is new', author: userInfo().username })
   })
 
   it('joins again after a lost link', async () => {
@@ -283,6 +285,46 @@ describe('task submit', () => {
 })
 
 describe('one task', () => {
+  it('status and wait tell how far the load of its version is', async () => {
+    const syncing: Task = { ...task, state: 'syncing', node: 'node1', message: 'The share hangs.', sync: { bytes: 12e6, totalBytes: 800e6, bytesPerSecond: 100e6 } }
+    let asked = 0
+    const host = await startStubHost({ answers: { getTask: () => (++asked < 4 ? syncing : endedTask(0)) } })
+    const status = await programs.run('hakuriver.task', ['status', task.id], { env: host.env })
+    expect(status.stdout).toContain('State:       syncing 12.0 MB of 800 MB, 100 MB/s\n')
+    expect(status.stdout).toContain('Message:     The share hangs.\n')
+    expect(await programs.run('hakuriver.task', ['wait', task.id], { env: host.env })).toEqual({ code: 0, stdout: `${task.id} succeeded\n`, stderr: 'syncing  800 MB\n' })
+  })
+
+  it('submit --dry-run tells what would come of it, and submits nothing', async () => {
+    const preview: SubmitPreview = {
+      environment: 'my-env', version: 1_700_000_000, fileName: 'my-env-1700000000.tar',
+      tasks: [{ target: null, node: 'node1', place: 0, message: null, syncBytes: 5e6 }, { target: 'node2', node: 'node2', place: 3, message: 'Waits for 1 free core.', syncBytes: 0 }],
+    }
+    const host = await startStubHost({ answers: { previewTask: () => preview } })
+    const { stdout } = await programs.run('hakuriver.task', ['submit', '--container', 'my-env', '--dry-run', '--', 'true'], { env: host.env })
+    expect(stdout.split('\n')).toEqual([
+      'NODE    VERSION                 TO LOAD   QUEUE            WAITS FOR',
+      'node1   my-env-1700000000.tar   5.00 MB   starts at once   -',
+      'node2   my-env-1700000000.tar   nothing   place 3          Waits for 1 free core.',
+      '',
+    ])
+    expect(JSON.parse((await programs.run('hakuriver.task', ['submit', '--container', 'my-env', '--dry-run', '--json', '--', 'true'], { env: host.env })).stdout)).toEqual(preview)
+    expect(host.requests.map(({ id }) => id)).toEqual(['previewTask', 'previewTask'])
+  })
+
+  it('env prefetch says which nodes are meant', async () => {
+    const ended: Operation = { ...operation, kind: 'prefetch_version', state: 'succeeded', result: version }
+    const events = (request: { response: ServerResponse }) => void request.response.writeHead(200, { 'content-type': 'text/event-stream' }).end(`data: ${JSON.stringify(ended)}\n\n`)
+    const host = await startStubHost({ answers: { prefetchVersion: () => ({ ...operation, kind: 'prefetch_version' }), followOperation: events } })
+    expect(await programs.run('hakuriver', ['env', 'prefetch', 'my-env@1700000000', '--nodes', 'a, b'], { env: host.env })).toMatchObject({ code: 0, stdout: 'my-env-1700000000.tar is on a, b\n' })
+    expect(await programs.run('hakuriver', ['env', 'prefetch', 'my-env', '--all'], { env: host.env })).toMatchObject({ code: 0, stdout: 'my-env-1700000000.tar is on all nodes that are online\n' })
+    const bodies = host.requests.filter(({ id }) => id === 'prefetchVersion').map(({ body }) => body)
+    expect(bodies).toEqual([{ nodes: ['a', 'b'], version: 1_700_000_000 }, { nodes: [] }])
+    for (const argv of [['my-env'], ['my-env', '--all', '--nodes', 'a'], ['my-env', '--nodes', 'a,,b']]) {
+      expect(await programs.run('hakuriver', ['env', 'prefetch', ...argv], { env: host.env })).toMatchObject({ code: 2, stdout: '' })
+    }
+  })
+
   it('status names the facts', async () => {
     const host = await startStubHost({ answers: { getTask: () => endedTask(3) } })
     for (const [program, ...argv] of [['hakuriver.task', 'status'], ['hakuriver.client', 'status']]) {

@@ -14,7 +14,7 @@ describe('usage', () => {
     expect(await renderHelp(rootCommand, ['hakuriver'], false)).toMatchInlineSnapshot(`
       "Customise a container by hand, freeze it, run it everywhere (hakuriver)
 
-      USAGE hakuriver [OPTIONS] docker|docker-shell|task|client|login|host|runner|init
+      USAGE hakuriver [OPTIONS] docker|docker-shell|env|task|client|login|host|runner|init
 
       OPTIONS
 
@@ -27,6 +27,7 @@ describe('usage', () => {
 
               docker    Environments on the Host: persistent containers, and the tarballs made of them
         docker-shell    Open a shell in the running container of an environment
+                 env    Packaged environments and their versions
                 task    Submit commands to nodes, and look after them
               client    The cluster at a glance
                login    Store a token for the Host, after a look whether the Host takes it
@@ -52,12 +53,13 @@ describe('usage', () => {
 
       OPTIONS
 
-        --container=<environment>    Environment to run in; its newest version is used (Required)
+        --container=<environment>    Environment to run in; its current version is used, or NAME@VERSION (Required)
                   --target=<node>    Node to run on, one task for each; without it the Host picks one (repeatable)
                  --cores=<number>    Cores to reserve and limit to, 1 unless given; 0 reserves nothing and sets no limit
                   --memory=<size>    Memory to reserve and limit to, such as 512M or 24G; without it no limit
                --env=<name=value>    Environment variable of the task (repeatable)
            --mount=<src:dst[:ro]>    Directory of the node, seen in the task (repeatable)
+                        --dry-run    Tell where each task would run and what has to be loaded there, and store nothing
                            --wait    Show the output, wait for the end and exit as the task does
                   --config=<file>    Configuration file; else HAKURIVER_CONFIG, else ~/.hakuriver/config.toml
                      --host=<url>    Host to talk to, such as http://10.0.0.1:8000; else the one of the configuration

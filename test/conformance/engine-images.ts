@@ -30,6 +30,13 @@ export function imageCases(use: () => EngineBench): void {
     expect((await outputOf(engine, await run(['/bin/cat', '/content'], { image: id }))).stdout).toBe('made\n')
   })
 
+  it('are all listed, with their labels, under the ids that inspection knows', async () => {
+    const { engine } = use()
+    const { id } = await makeImage('listed')
+    const images = await engine.listImages()
+    expect(images.find((image) => image.id === id)).toEqual({ id, labels: expect.objectContaining({ 'some.label': 'x' }) })
+  })
+
   it('of a running container are made without a pause', async () => {
     const { engine, run, imageName } = use()
     const container = await run(['/bin/sleep', 'infinity'])

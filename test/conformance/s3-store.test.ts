@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe } from 'vitest'
+import { beforeAll, describe } from 'vitest'
 import { createS3Driver } from '#core/tarballs/drivers/s3.ts'
 import { createTarballStore } from '#core/tarballs/tarball-store.ts'
 import { createTestBucket } from '#test/support/s3-bucket.ts'
@@ -9,8 +9,8 @@ describe.skipIf(await whyNoS3Server())('on an S3 server', () => {
   let server: S3Server
   beforeAll(async () => {
     server = await startS3Server()
+    return () => server.close()
   })
-  afterAll(() => server.close())
 
   tarballStoreSuite('S3', async () => {
     const storage = await createTestBucket(server)

@@ -1,17 +1,20 @@
+import { createHash } from 'node:crypto'
 import { mkdtempSync } from 'node:fs'
-import { mkdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { TaskState } from '#core/tasks/states.ts'
 import { sharedPaths } from '#core/paths.ts'
+import { chainIds, missingLayers } from '#core/tarballs/chains.ts'
 import { judgeEnd } from '#runner/executors/ending.ts'
 import { openOutputFiles } from '#runner/executors/output-files.ts'
 import { classifyStartFailure } from '#runner/executors/start-container.ts'
 import { parseMemoryAvailable } from '#runner/hardware/usage.ts'
 import { createBell } from '#runner/host/bell.ts'
 import { openRunnerState, type TaskRecord } from '#runner/state/state.ts'
-import { planSuperseded } from '#runner/sync/superseded.ts'
+import { planEviction, planSuperseded, totalBytes } from '#runner/sync/clean-up.ts'
+import { createProgressMeter } from '#runner/sync/progress.ts'
 import { createSync, withSignal } from '#runner/sync/sync.ts'
 import { createOrder } from './support/workspace.ts'
 
@@ -23,7 +26,7 @@ afterEach(() => rm(root, { recursive: true, force: true }))
 
 function createRecord(state: TaskState = 'running', sequence = 5): TaskRecord {
   const order = createOrder('sha256:x', ['true'])
-  const report = { id: order.id, sequence, state, reason: null, message: null, exitCode: null, started: null, finished: null, stdoutBytes: null, stderrBytes: null }
+  const report = { id: order.id, sequence, state, reason: null, message: null, exitCode: null, started: null, finished: null, stdoutBytes: null, stderrBytes: null, sync: null, damage: null }
   return { order, report, acknowledged: 1, wish: 'run', containerId: 'c1', released: null }
 }
 
@@ -35,13 +38,17 @@ describe('state', () => {
     await Promise.all([first.save(saved), first.save(removed)])
     first.saveSoon(soon)
     first.remove(removed.order.id)
-    await first.saveImage({ environment: 'env', version: 1, image_id: 'a' })
-    await first.saveImage({ environment: 'env', version: 1, image_id: 'b' })
+    const image = { environment: 'env', version: 1, imageId: 'a', lastUsed: '2026-01-01T00:00:00.000Z', size: 5, layers: [{ digest: 'x', size: 5 }] }
+    await first.saveImage(image)
+    await first.saveImage({ ...image, imageId: 'b' })
+    first.useImage(image)
     await first.close()
     const second = await openRunnerState(file)
     expect(second.list().map(({ order }) => order.id).toSorted()).toEqual([saved.order.id, soon.order.id].toSorted())
     expect(second.find(saved.order.id)).toEqual(saved)
-    expect(second.listImages()).toEqual([{ environment: 'env', version: 1, image_id: 'b' }])
+    const [found] = second.listImages()
+    expect(found).toEqual({ ...image, imageId: 'b', lastUsed: found?.lastUsed })
+    expect(found?.lastUsed.localeCompare(image.lastUsed)).toBe(1)
     await second.close()
   })
 
@@ -62,6 +69,7 @@ describe('output files', () => {
 
   it('goes on at the end of what is there, or writes over it', async () => {
     const paths = sharedPaths(root, 'tarballs')
+    await writeFile(paths.mark, '')
     const first = await openOutputFiles(paths, 'task', { from: 'empty' })
     await first.write([chunk('stdout', 'ab'), chunk('stderr', 'x'), chunk('stdout', 'cd')])
     await first.close()
@@ -80,8 +88,14 @@ describe('output files', () => {
     await expect(openOutputFiles(sharedPaths(join(root, 'missing'), 'tarballs'), 'task', { from: 'empty' })).rejects.toMatchObject({ code: 'storage.unavailable' })
   })
 
+  it('writes nothing where the shared directory is not mounted', async () => {
+    await expect(openOutputFiles(sharedPaths(root, 'tarballs'), 'task', { from: 'empty' })).rejects.toMatchObject({ code: 'storage.unavailable', message: expect.stringContaining('mounted') })
+    expect(await readdir(root)).toEqual([])
+  })
+
   it('names the file that can not be written', async () => {
     const paths = sharedPaths(root, 'tarballs')
+    await writeFile(paths.mark, '')
     await mkdir(paths.stderr('task'), { recursive: true })
     await expect(openOutputFiles(paths, 'task', { from: 'end' })).rejects.toMatchObject({ code: 'storage.unavailable', message: expect.stringContaining(root) })
   })
@@ -114,12 +128,36 @@ describe('the end of a task', () => {
 })
 
 describe('superseded images', () => {
-  const image = (environment: string, version: number, id = `${environment}${version}`) => ({ environment, version, image_id: id })
+  const image = (environment: string, version: number, imageId = `${environment}${version}`) => ({ environment, version, imageId, lastUsed: '', size: 0, layers: [] })
   it('are older, of the same environment, and needed by no unfinished task', () => {
     const needed = { ...createRecord(), order: createOrder('', ['true'], { environment: 'a', version: 2 }) }
     const images = [image('a', 1), image('a', 2), image('a', 3), image('ab', 1), image('c', 1, 'same'), image('c', 2, 'same')]
     expect(planSuperseded(images, [needed])).toEqual([image('a', 1)])
     expect(planSuperseded(images, [])).toEqual([image('a', 1), image('a', 2)])
+  })
+})
+
+describe('images beyond the limit', () => {
+  /** Used at `lastUsed`, with a base of 100 bytes that all share and `own` bytes above. */
+  const image = (environment: string, lastUsed: string, own: number) => ({ environment, version: 1, imageId: environment, lastUsed, size: 100 + own, layers: [{ digest: 'base', size: 100 }, { digest: environment, size: own }] })
+  const [old, middle, fresh] = [image('old', '1', 10), image('middle', '2', 20), image('fresh', '3', 30)]
+
+  it('count shared layers once', () => {
+    expect(totalBytes([old, middle, fresh])).toBe(160)
+    expect(totalBytes([{ ...old, layers: [] }, middle])).toBe(230)
+  })
+
+  it('are the least recently used, and only as many as must go', () => {
+    expect(planEviction([fresh, old, middle], [], 160)).toEqual([])
+    expect(planEviction([fresh, old, middle], [], 159)).toEqual([old])
+    expect(planEviction([fresh, old, middle], [], 140)).toEqual([old, middle])
+    expect(planEviction([fresh, old, middle], [], 1)).toEqual([old, middle])
+  })
+
+  it('are none that an unfinished task was given', () => {
+    const needing = { ...createRecord(), order: createOrder('', ['true'], { environment: 'old', version: 1 }) }
+    expect(planEviction([fresh, old, middle], [needing], 150)).toEqual([middle])
+    expect(planEviction([fresh, old, middle], [{ ...needing, report: { ...needing.report, state: 'succeeded' } }], 150)).toEqual([old])
   })
 })
 
@@ -145,18 +183,81 @@ describe('bell', () => {
 })
 
 describe('a sync that tasks share', () => {
-  it('tells latecomers that it loads, and lets one leave without ending it', async () => {
+  const progress = { bytes: 0, totalBytes: 10, bytesPerSecond: null }
+  const never = new AbortController().signal
+  const listener = () => {
+    const heard: unknown[] = []
+    return { heard, onProgress: (now: unknown) => void heard.push(now), onTrouble: (message: string | null) => void heard.push(message) }
+  }
+
+  it('tells latecomers how far it is, and lets one leave without ending it', async () => {
     let finish: (id: string) => void = () => undefined
-    const sync = createSync((tell) => {
-      tell.onLoading()
+    let aborted = false
+    const sync = createSync(({ signal, onProgress }) => {
+      signal.addEventListener('abort', () => (aborted = true))
+      onProgress(progress)
       return new Promise((resolve) => (finish = resolve))
-    })
-    let loading = 0
-    sync.listen({ onLoading: () => loading++, onTrouble: () => undefined })
-    expect(loading).toBe(1)
+    }, never)
+    const [early, late] = [listener(), listener()]
+    const leave = sync.join(early)
+    sync.join(late)
+    expect(late.heard).toEqual([progress])
     await expect(withSignal(sync.result, AbortSignal.abort(new Error('killed')))).rejects.toThrow('killed')
+    leave()
+    expect([aborted, sync.isAbandoned]).toEqual([false, false])
     finish('image')
-    expect(await withSignal(sync.result, new AbortController().signal)).toBe('image')
+    expect(await withSignal(sync.result, never)).toBe('image')
+  })
+
+  it('ends when the last one has left, or the Runner stops', async () => {
+    const work = ({ signal }: { signal: AbortSignal }) => new Promise<string>((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason as Error))
+    })
+    const abandoned = createSync(work, never)
+    const leaves = [abandoned.join(listener()), abandoned.join(listener())]
+    for (const leave of leaves) leave()
+    expect(abandoned.isAbandoned).toBe(true)
+    await expect(abandoned.result).rejects.toMatchObject({ code: 'operation.cancelled' })
+    const closing = new AbortController()
+    const cut = createSync(work, closing.signal)
+    cut.join(listener())
+    closing.abort(new Error('closing'))
+    await expect(cut.result).rejects.toThrow('closing')
+  })
+})
+
+describe('the progress of a load', () => {
+  it('is told at the beginning and then once a second, with its rate', () => {
+    let now = 5000
+    const told: unknown[] = []
+    const meter = createProgressMeter((progress) => told.push(progress), () => now)
+    meter.begin(1000)
+    meter.advance(10)
+    now += 999
+    meter.advance(20)
+    now += 1001
+    meter.advance(500)
+    expect(told).toEqual([{ bytes: 0, totalBytes: 1000, bytesPerSecond: null }, { bytes: 500, totalBytes: 1000, bytesPerSecond: 250 }])
+  })
+})
+
+describe('layers that are missing', () => {
+  const [a, b, c] = ['a', 'b', 'c'].map((text) => ({ digest: `sha256:${text.repeat(64)}` })) as [{ digest: string }, { digest: string }, { digest: string }]
+  const chainOf = (...layers: { digest: string }[]) => new Set(chainIds(layers.map(({ digest }) => digest)))
+
+  it('are those above the longest beginning that some image has', () => {
+    expect(missingLayers([a, b, c], new Set())).toEqual([a, b, c])
+    expect(missingLayers([a, b, c], chainOf(a, b))).toEqual([c])
+    expect(missingLayers([a, b, c], chainOf(a, b, c))).toEqual([])
+    // The same layer on top of another one is another file system.
+    expect(missingLayers([a, b, c], chainOf(b, c))).toEqual([a, b, c])
+    expect(missingLayers([a, b, a], chainOf(a))).toEqual([b, a])
+    expect(missingLayers([a, a], new Set())).toEqual([a])
+  })
+
+  it('are known by the ids that the image specification gives to chains', () => {
+    // Of the two lowest layers of an image, as `docker inspect` and the layer store of an Engine show them.
+    expect(chainIds(['sha256:1', 'sha256:2'])).toEqual(['sha256:1', `sha256:${createHash('sha256').update('sha256:1 sha256:2').digest('hex')}`])
   })
 })
 

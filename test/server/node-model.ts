@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events'
-import type { TaskOrder, TaskReport } from '#core/api/schemas.ts'
+import type { PrefetchState, TaskOrder, TaskReport, VersionOrder } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
 import type { Dispatcher } from '#server/dispatch/dispatcher.ts'
 
@@ -14,6 +14,10 @@ export interface NodeModel {
   reachable: boolean
   /** Refuses orders with these words. */
   refuse: string | undefined
+  /** What a node answers when it is to load a version. */
+  prefetch: (node: string, order: VersionOrder, signal: AbortSignal) => Promise<PrefetchState>
+  /** Nodes that were told to give a load up. */
+  cancelledPrefetches: string[]
   /** The next report about a task. */
   report(id: string, seen: Partial<TaskReport>): TaskReport
   /** Resolves once the order has arrived. */
@@ -30,7 +34,7 @@ export function createNodeModel(): NodeModel {
   const tries = new Map<string, number>()
 
   function report(id: string, seen: Partial<TaskReport>): TaskReport {
-    const before = latest.get(id) ?? { id, sequence: 0, state: 'assigned', reason: null, message: null, exitCode: null, started: null, finished: null, stdoutBytes: null, stderrBytes: null }
+    const before = latest.get(id) ?? { id, sequence: 0, state: 'assigned', reason: null, message: null, exitCode: null, started: null, finished: null, stdoutBytes: null, stderrBytes: null, sync: null, damage: null }
     const next: TaskReport = { ...before, ...seen, sequence: before.sequence + 1 }
     latest.set(id, next)
     return next
@@ -51,6 +55,8 @@ export function createNodeModel(): NodeModel {
     starts: new Map(),
     reachable: true,
     refuse: undefined,
+    prefetch: () => Promise.resolve({ state: 'ready', sync: null, message: null }),
+    cancelledPrefetches: [],
     report,
     ordered: (id) => until(() => model.orders.has(id)),
     killed: (id) => until(() => kills.has(id)),
@@ -74,6 +80,10 @@ export function createNodeModel(): NodeModel {
       },
       pause: (_, id) => change(id, { state: 'paused' }),
       resume: (_, id) => change(id, { state: 'running' }),
+      prefetch: (name, order, signal) => model.prefetch(name, order, signal),
+      async cancelPrefetch(name) {
+        model.cancelledPrefetches.push(name)
+      },
       close: () => undefined,
     },
   }

@@ -45,7 +45,7 @@ async function start(): Promise<void> {
   nodes = await createNodes({ database, heartbeatSeconds: 5, timeoutFactor: 6 })
   store = await createTaskStore({ database, relaxed: database })
   const tarballs = createFileSystemStore({ directory, ownerId: 'test' })
-  const versions = createVersions({ tarballs, marks: await createVersionMarks(database), keepVersions: 1, inUse: store.versionsInUse })
+  const versions = createVersions({ tarballs, marks: await createVersionMarks(database), keepVersions: 1, unfinishedTasks: store.unfinishedOf, nodesWith: () => [] })
   tasks = createTasks({ store, nodes, versions, dispatcher: node.dispatcher, docker: { network: 'host', tasks_privileged: false, additional_mounts: [], allowed_mounts: [] } })
 }
 

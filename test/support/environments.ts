@@ -8,6 +8,7 @@ import { createCapturedStates } from '#server/environments/capture/states.ts'
 import { createContainers } from '#server/environments/containers.ts'
 import { createVersionMarks } from '#server/environments/marks.ts'
 import { createPackaging } from '#server/environments/packaging.ts'
+import type { Trials } from '#server/environments/trial.ts'
 import { createVersions } from '#server/environments/versions.ts'
 import { createOperations } from '#server/operations/operations.ts'
 
@@ -18,17 +19,23 @@ export interface EnvironmentServicesOptions {
   /** Of the Host. */
   stateDirectory: string
   keepVersions?: number
+  /** Without a queue nothing can be tried. */
+  trials?: Trials
   inUse?: () => ReadonlySet<number>
 }
 
+const NOTHING = () => Promise.resolve()
+const NO_TRIALS: Trials = { announce: NOTHING, run: NOTHING, withdraw: NOTHING, recover: NOTHING }
+
 /** The Host's services for environments, as its context puts them together. */
-export async function createEnvironmentServices({ engine, database, tarballs, stateDirectory, keepVersions = 1, inUse = () => new Set() }: EnvironmentServicesOptions) {
+export async function createEnvironmentServices({ engine, database, tarballs, stateDirectory, keepVersions = 1, trials = NO_TRIALS, inUse = () => new Set() }: EnvironmentServicesOptions) {
   const operations = createOperations(database)
   const containers = createContainers({ engine, operations, allowedMounts: [] })
   const marks = await createVersionMarks(database)
-  const versions = createVersions({ tarballs, marks, keepVersions, inUse })
+  const unfinishedTasks = () => [...inUse()].map((version) => ({ id: 'task', version, state: 'running' as const }))
+  const versions = createVersions({ tarballs, marks, keepVersions, unfinishedTasks, nodesWith: () => [] })
   const states = createCapturedStates(join(stateDirectory, 'captures'))
-  const packaging = createPackaging({ engine, containers, operations, tarballs, versions, marks, states, spoolDirectory: join(stateDirectory, 'spool') })
+  const packaging = createPackaging({ engine, containers, operations, tarballs, versions, marks, states, trials, spoolDirectory: join(stateDirectory, 'spool') })
   return { operations, containers, marks, versions, states, packaging }
 }
 export type EnvironmentServices = Awaited<ReturnType<typeof createEnvironmentServices>>

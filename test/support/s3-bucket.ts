@@ -46,8 +46,11 @@ export async function createTestBucket({ endpoint, credentials }: S3Server): Pro
     async remove() {
       if (!isThere) return
       isThere = false
-      const { Contents = [] } = await client.listObjectsV2({ Bucket })
-      for (const { Key } of Contents) await client.deleteObject({ Bucket, Key })
+      for (;;) {
+        const { Contents = [] } = await client.listObjectsV2({ Bucket, MaxKeys: 50 })
+        if (Contents.length === 0) break
+        await Promise.all(Contents.map(({ Key }) => client.deleteObject({ Bucket, Key })))
+      }
       for (const { Key, UploadId } of await listUploads()) await client.abortMultipartUpload({ Bucket, Key, UploadId })
       await client.deleteBucket({ Bucket })
       for (const bucket of opened) bucket.close()

@@ -55,9 +55,10 @@ interface Daemon {
   ended: Promise<unknown>
 }
 
-/** All of one package set; `setpriv` ends daemons whose test process was killed. */
 const PACKAGES = ['radosgw', 'ceph-mon', 'ceph-osd']
 const PROGRAMS = ['radosgw', 'radosgw-admin', 'ceph-mon', 'ceph-osd', 'ceph', 'ceph-authtool', 'monmaptool', 'setpriv']
+/** Daemons whose test process is killed end too. */
+const DIE_WITH_US = ['--pdeathsig', 'KILL']
 const START_DEADLINE_MS = 60_000
 const MEMORY_BYTES = 2 * 1024 ** 3
 
@@ -80,7 +81,8 @@ async function startCeph(directory: string, daemons: Daemon[]): Promise<Omit<S3S
   const keyring = join(directory, 'keyring')
   writeFileSync(config, cephConfig(directory, { fsid, monitorPort, gatewayPort, keyring }))
   for (const name of ['mon', 'osd', 'rgw']) mkdirSync(join(directory, name))
-  const call = (program: string, ...parameters: string[]) => mustRun(program, parameters, { env: { ...process.env, CEPH_CONF: config } })
+  // Its commands wait for ever for a cluster that does not come up.
+  const call = (program: string, ...parameters: string[]) => mustRun('setpriv', [...DIE_WITH_US, program, ...parameters], { timeout: START_DEADLINE_MS })
   const start = (name: string, program: string, ...parameters: string[]) => {
     const daemon = startDaemon({ name, log: join(directory, `${name}.out`), argv: [program, ...parameters, '-c', config, '-f'] })
     daemons.push(daemon)
@@ -95,6 +97,7 @@ async function startCeph(directory: string, daemons: Daemon[]): Promise<Omit<S3S
   start('mon', 'ceph-mon', '-i', 'a')
   const diskId = randomUUID()
   await call('ceph', '-c', config, 'osd', 'new', diskId)
+  await call('ceph', '-c', config, 'osd', 'crush', 'add', 'osd.0', '1.0', 'host=localhost', 'root=default')
   await call('ceph-osd', '-c', config, '-i', '0', '--mkfs', '--osd-uuid', diskId)
   start('osd', 'ceph-osd', '-i', '0')
   const gateway = start('rgw', 'radosgw', '-n', 'client.rgw.a')
@@ -128,6 +131,9 @@ osd pool default pg num = 1
 osd pool default pgp num = 1
 mon allow pool size one = true
 osd crush chooseleaf type = 0
+# It would ask the monitor for what we do ourselves, now and then too early ("wrong fsid"), and then end.
+osd crush update on start = false
+osd class update on start = false
 mon data avail crit = 1
 run dir = ${directory}
 admin socket = ${directory}/$name.asok
@@ -147,7 +153,7 @@ rgw dns name = 127.0.0.1
 
 function startDaemon({ name, log, argv }: { name: string; log: string; argv: string[] }): Daemon {
   const output = openSync(log, 'a')
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...argv], { stdio: ['ignore', output, output] })
+  const child = spawn('setpriv', [...DIE_WITH_US, ...argv], { stdio: ['ignore', output, output] })
   closeSync(output)
   return { name, child, log, ended: once(child, 'exit') }
 }

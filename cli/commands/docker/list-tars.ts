@@ -1,4 +1,6 @@
+import type { Version } from '#core/api/schemas.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
+import { currentOf, sizeText, stateText, versionsOf } from '../../environments/versions.ts'
 import { defineCommand } from '../../framework/command.ts'
 import { formatTable, formatTime, printJson, printLine } from '../../framework/output.ts'
 
@@ -9,7 +11,18 @@ export const listTars = defineCommand({
     const { connect } = await import('../../framework/connection.ts')
     const { items } = await connect(args).client.call('listEnvironments', {})
     if (args.json) return printJson(items)
-    const rows = items.map(({ name, latest, older }) => [name, latest.version, formatTime(latest.created), latest.fileName, formatSize(latest.size), older.map(({ version }) => version).join(', ')])
-    await printLine(formatTable(['NAME', 'LATEST', 'TIME', 'FILE', 'SIZE', 'OLDER'], rows))
+    const rows = items.map((environment) => {
+      const current = currentOf(environment)
+      const others = versionsOf(environment).filter(({ version }) => version !== current.version).map(describeOther)
+      return [environment.name, current.version, formatTime(current.created), current.fileName, formatSize(current.size), sizeText(current.newBytes), current.nodes.join(', '), others.join(', ')]
+    })
+    await printLine(formatTable(['NAME', 'LATEST', 'TIME', 'FILE', 'SIZE', 'NEW', 'NODES', 'OLDER'], rows))
   },
 })
+
+// --- internal ---
+
+function describeOther(version: Version): string {
+  const state = stateText(version)
+  return state === '' ? String(version.version) : `${version.version} (${state})`
+}

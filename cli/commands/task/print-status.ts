@@ -3,6 +3,7 @@ import { printable } from '#core/names.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
 import type { ConnectionArgs } from '../../framework/connection.ts'
 import { formatTime, printJson, printLine } from '../../framework/output.ts'
+import { formatSync } from '../../tasks/format-sync.ts'
 
 /** Prints all about one task. */
 export async function printStatus(args: ConnectionArgs & { id: string; json: boolean }): Promise<void> {
@@ -16,8 +17,9 @@ export async function printStatus(args: ConnectionArgs & { id: string; json: boo
 function describeTask(task: Task): string {
   const facts: [string, string | number | null][] = [
     ['Id', task.id],
-    ['State', task.state],
+    ['State', task.sync ? formatSync(task.sync) : task.state],
     ['Reason', task.reason && (task.message ? `${task.reason}: ${task.message}` : task.reason)],
+    ['Message', task.reason ? null : task.message],
     ['Exit code', task.exitCode],
     ['Node', task.node],
     ['Target', task.target],

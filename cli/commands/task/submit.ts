@@ -1,21 +1,23 @@
 import type { SubmitBody, Task } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
-import { assertEnvironmentName, quote } from '#core/names.ts'
+import { parseEnvironmentReference, quote } from '#core/names.ts'
 import { parseMount } from '#core/tasks/mounts.ts'
 import { parseSize } from '#core/tasks/sizes.ts'
 import { parseTarget } from '#core/tasks/targets.ts'
 import { type CommandContext, defineCommand } from '../../framework/command.ts'
 import { printJson, printLine } from '../../framework/output.ts'
+import { formatPreview } from './format-preview.ts'
 import { usage } from '../../framework/parse.ts'
 import { parseVariables } from '../../framework/variables.ts'
 
 const args = {
-  container: { type: 'string', required: true, valueHint: 'environment', description: 'Environment to run in; its newest version is used' },
+  container: { type: 'string', required: true, valueHint: 'environment', description: 'Environment to run in; its current version is used, or NAME@VERSION' },
   target: { type: 'string', multiple: true, valueHint: 'node', description: 'Node to run on, one task for each; without it the Host picks one' },
   cores: { type: 'string', valueHint: 'number', description: 'Cores to reserve and limit to, 1 unless given; 0 reserves nothing and sets no limit' },
   memory: { type: 'string', valueHint: 'size', description: 'Memory to reserve and limit to, such as 512M or 24G; without it no limit' },
   env: { type: 'string', multiple: true, valueHint: 'name=value', description: 'Environment variable of the task' },
   mount: { type: 'string', multiple: true, valueHint: 'src:dst[:ro]', description: 'Directory of the node, seen in the task' },
+  'dry-run': { type: 'boolean', description: 'Tell where each task would run and what has to be loaded there, and store nothing' },
   wait: { type: 'boolean', description: 'Show the output, wait for the end and exit as the task does' },
 } as const
 
@@ -31,6 +33,10 @@ Exit code with --wait: the task's own, the highest of several; 1 where there is 
     const body = createBody(context)
     const { connect } = await import('../../framework/connection.ts')
     const { client } = connect(context.args)
+    if (context.args['dry-run']) {
+      const preview = await client.call('previewTask', { body })
+      return context.args.json ? printJson(preview) : printLine(formatPreview(preview))
+    }
     const { tasks } = await client.call('submitTask', { body })
     if (!context.args.wait) return context.args.json ? printTasks(tasks) : printLine(ids(tasks).join('\n'))
     if (!context.args.json) process.stderr.write(`${ids(tasks).join('\n')}\n`)
@@ -46,12 +52,13 @@ Exit code with --wait: the task's own, the highest of several; 1 where there is 
 /** Everything that can be told to be wrong without the Host is told before it is asked. */
 function createBody({ args: given, rest }: CommandContext<typeof args>): SubmitBody {
   if (given.container === 'NULL') throw new HakuError('usage.invalid', '--container NULL (no container) is not supported yet. Name an environment; "hakuriver docker list-tars" shows them.')
-  assertEnvironmentName(given.container)
+  const { name, version } = parseEnvironmentReference(given.container)
   given.target.forEach(parseTarget)
   given.mount.forEach(parseMount)
   return {
     command: rest,
-    environment: given.container,
+    environment: name,
+    ...(version !== undefined && { version }),
     targets: given.target,
     cores: given.cores === undefined ? 1 : parseCores(given.cores),
     memoryBytes: given.memory === undefined ? null : parseSize(given.memory),

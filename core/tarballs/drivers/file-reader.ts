@@ -48,7 +48,9 @@ export function streamFile({ path, handle: given, start, end }: FileSlice): Read
   async function readAt(chunk: Buffer): Promise<number> {
     for (let retry = 0; ; retry += 1) {
       try {
-        handle ??= await openFresh(path)
+        handle ??= await openFresh(path).catch((error: unknown) => {
+          throw systemErrorCode(error) === 'ENOENT' ? removed(path, error) : error
+        })
         return (await handle.read(chunk, 0, chunk.length, position)).bytesRead
       } catch (error) {
         if (systemErrorCode(error) !== 'ESTALE' || retry === STALE_RETRIES) throw error
@@ -78,6 +80,10 @@ export function streamFile({ path, handle: given, start, end }: FileSlice): Read
 
 function toError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error))
+}
+
+function removed(path: string, cause: unknown): HakuError {
+  return new HakuError('tarball.not_found', `${basename(path)} was removed while it was read, or its storage was unmounted. "hakuriver.docker list-tars" shows what there is.`, { cause })
 }
 
 function endedEarly(path: string, expected: number, found: number): HakuError {

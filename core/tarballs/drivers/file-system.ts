@@ -6,11 +6,18 @@ import { text, buffer } from 'node:stream/consumers'
 import fsDriver from 'unstorage/drivers/fs-lite'
 import { HakuError, systemErrorCode } from '../../errors.ts'
 import { quote } from '../../names.ts'
+import { assertMark } from '../../shared-directory.ts'
 import type { StreamingDriver } from '../driver.ts'
 import type { ByteRange } from '../store.ts'
 import { openFresh, streamFile } from './file-reader.ts'
 import { storageError } from './file-system-errors.ts'
 import { createStreamedFile, freeBytes, syncDirectory, unlinkIfThere } from './file-writer.ts'
+
+export interface FileSystemDriverOptions {
+  directory: string
+  /** A file that is there whenever the storage is. It is looked for before anything is said to be missing, and before anything is written. */
+  mark?: string
+}
 
 /**
  * A directory on a local disk or NFS. It is never created here: a missing one is a missing mount.
@@ -18,7 +25,7 @@ import { createStreamedFile, freeBytes, syncDirectory, unlinkIfThere } from './f
  * unstorage's own methods that read or list are replaced: there a directory that can not be read is an empty one, an
  * error may come back as a value, and `:` in a key means a folder.
  */
-export function createFileSystemDriver({ directory }: { directory: string }): StreamingDriver {
+export function createFileSystemDriver({ directory, mark }: FileSystemDriverOptions): StreamingDriver {
   const path = (key: string) => join(directory, assertKey(key))
   const attempt = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -28,23 +35,31 @@ export function createFileSystemDriver({ directory }: { directory: string }): St
     }
   }
 
+  /** A mount that is gone leaves an empty directory behind. */
+  const assertThere = async (mode?: number) => {
+    if (mark !== undefined) await assertMark(mark)
+    await access(directory, mode)
+  }
+
   const statKey = (key: string) =>
     attempt(async () => {
-      await access(directory)
       const size = await sizeOf(path(key))
-      return size === undefined ? undefined : { size }
+      if (size !== undefined) return { size }
+      await assertThere()
+      return undefined
     })
-  const openRange = (key: string, range?: ByteRange) => attempt(() => openFile(directory, path(key), range))
+  const openRange = (key: string, range?: ByteRange) => attempt(() => openFile(path(key), range, assertThere))
   const listEntries = (prefix = '') =>
     attempt(async () => {
       const names = (await readdir(directory, { withFileTypes: true })).filter((entry) => entry.name.startsWith(prefix) && entry.isFile() && KEY_RE.test(entry.name)).map(({ name }) => name)
       const entries = await Promise.all(names.map(async (key) => ({ key, size: await sizeOf(path(key)) })))
+      await assertThere()
       return entries.filter((entry): entry is { key: string; size: number } => entry.size !== undefined)
     })
 
   const remove = (key: string) =>
     attempt(async () => {
-      await access(directory, constants.W_OK)
+      await assertThere(constants.W_OK)
       await unlinkIfThere(path(key))
       await syncDirectory(directory)
     })
@@ -59,12 +74,16 @@ export function createFileSystemDriver({ directory }: { directory: string }): St
     getMeta: async (key) => (await statKey(key)) ?? null,
     getItem: async (key) => ((await statKey(key)) ? text(await openRange(key)) : null),
     getItemRaw: async (key) => ((await statKey(key)) ? buffer(await openRange(key)) : null),
-    createFile: ({ temporary, final }, start) => attempt(() => createStreamedFile({ path: path(temporary), target: path(final), ...(start && { start: { path: path(start.key), length: start.length } }) })),
+    createFile: ({ temporary, final }, start) =>
+      attempt(async () => {
+        await assertThere()
+        return createStreamedFile({ path: path(temporary), target: path(final), ...(start && { start: { path: path(start.key), length: start.length } }) })
+      }),
     removeItem: remove,
     discard: remove,
     freeSpace: () =>
       attempt(async () => {
-        await access(directory)
+        await assertThere()
         return freeBytes(directory)
       }),
   }
@@ -80,10 +99,10 @@ function assertKey(key: string): string {
   return key
 }
 
-async function openFile(directory: string, path: string, range: ByteRange | undefined): Promise<Readable> {
+async function openFile(path: string, range: ByteRange | undefined, assertThere: () => Promise<void>): Promise<Readable> {
   const handle = await openFresh(path).catch(async (error: unknown) => {
     if (systemErrorCode(error) !== 'ENOENT') throw error
-    await access(directory)
+    await assertThere()
     throw new HakuError('tarball.not_found', `${path} is not there. Was it removed? "hakuriver.docker list-tars" shows what there is.`, { cause: error })
   })
   return streamFile({ path, handle, start: range?.start ?? 0, end: range?.end ?? (await sizeOfOpen(handle)) })

@@ -138,7 +138,7 @@ export async function openS3Bucket(options: S3Options) {
     /** A part that the server copies: `start` to `end` (exclusive) of another object. */
     copyPart: ({ key, id }: UploadId, number: number, source: { key: string; start: number; end: number }, signal: AbortSignal) =>
       attempt(async () => {
-        const from = { CopySource: `${bucket}/${full(source.key).Key}`, CopySourceRange: `bytes=${source.start}-${source.end - 1}` }
+        const from = { CopySource: `${bucket}/${full(source.key).Key.split('/').map(encodeURIComponent).join('/')}`, CopySourceRange: `bytes=${source.start}-${source.end - 1}` }
         return (await client.uploadPartCopy({ ...full(key), UploadId: id, PartNumber: number, ...from }, { abortSignal: signal })).CopyPartResult?.ETag ?? ''
       }),
     /** Bytes of all parts that the server holds. */
@@ -154,6 +154,12 @@ export async function openS3Bucket(options: S3Options) {
       }),
     completeUpload: ({ key, id }: UploadId, parts: CompletedPart[], { ifAbsent = false } = {}) =>
       conditionally(() => client.completeMultipartUpload({ ...full(key), UploadId: id, MultipartUpload: { Parts: parts }, ...(ifAbsent && { IfNoneMatch: '*' }) }), ifAbsent),
+    /** Those for this very key that are neither completed nor aborted. */
+    listUploads: (key: string) =>
+      attempt(async () => {
+        const { Uploads = [] } = await client.listMultipartUploads({ Bucket: bucket, Prefix: full(key).Key })
+        return Uploads.flatMap<UploadId>(({ Key, UploadId }) => (Key === full(key).Key && UploadId ? [{ key, id: UploadId }] : []))
+      }),
     /** Idempotent. */
     abortUpload: ({ key, id }: UploadId) => attemptOr(async () => void (await client.abortMultipartUpload({ ...full(key), UploadId: id })), (error) => codeOf(error) === 'NoSuchUpload', () => undefined),
     close: () => client.destroy(),
@@ -166,7 +172,7 @@ const KEY_RE = /^[A-Za-z0-9._+-]{1,255}$/
 const CONDITION_STATUS = new Set([409, 412])
 const CONNECT_MS = 5000
 /** Of silence. A server that copies a part says nothing meanwhile. */
-const SILENCE_MS = 120_000
+const SILENCE_MS = 60_000
 const ATTEMPTS = 4
 
 async function loadSdk() {

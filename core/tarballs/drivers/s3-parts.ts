@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { HakuError } from '../../errors.ts'
 import type { S3Bucket, UploadId } from './s3-bucket.ts'
 
@@ -28,6 +29,8 @@ export function partBytes(number: number): number {
 
 export function createParts(bucket: S3Bucket, upload: UploadId): Parts {
   const stopping = new AbortController()
+  // Each part under way listens.
+  setMaxListeners(0, stopping.signal)
   const etags: string[] = []
   const underWay = new Map<Promise<void>, number>()
   let started = 0

@@ -3,6 +3,7 @@ import { createId } from '../../ids.ts'
 import type { CopiedStart, FileKeys, StreamedFile } from '../driver.ts'
 import type { S3Bucket, UploadId } from './s3-bucket.ts'
 import { commitUpload, commitValue } from './s3-commit.ts'
+import { discardS3File } from './s3-discard.ts'
 import { createParts, LEAST_PART_BYTES, type Parts, partBytes } from './s3-parts.ts'
 import { openS3Object } from './s3-reader.ts'
 
@@ -26,7 +27,6 @@ export async function createS3File({ bucket, keys, start, conditionalComplete }:
   let large: { upload: UploadId; parts: Parts } | undefined
   /** All of the upload, once it is finished. */
   let completing: { PartNumber: number; ETag: string }[] = []
-  let isCommitted = false
   let isAborted = false
   /** One after another; after a failure nothing more. */
   let tail = Promise.resolve()
@@ -85,8 +85,9 @@ export async function createS3File({ bucket, keys, start, conditionalComplete }:
     await large?.parts.stop()
     part = undefined
     try {
-      if (large && !isCommitted) await bucket.abortUpload(large.upload)
-      await bucket.remove(keys.temporary)
+      // The marker may be gone, or never have come so far as to name it.
+      if (large) await bucket.abortUpload(large.upload)
+      await discardS3File(bucket, keys.temporary)
     } catch (error) {
       // What can not be removed now is litter for the next sweep.
       if (!isHakuError(error, 'storage.unavailable')) throw error
@@ -122,24 +123,12 @@ export async function createS3File({ bucket, keys, start, conditionalComplete }:
         const committing = { bucket, key: keys.final, writer }
         if (large) await commitUpload({ ...committing, upload: large.upload, parts: completing, conditionalComplete })
         else await commitValue(committing, part?.subarray(0, filled) ?? NOTHING)
-        isCommitted = true
         part = undefined
-        // A second name is litter and no failure: the next sweep takes it.
-        await bucket.remove(keys.temporary).catch(() => undefined)
+        // What stays is litter and no failure: the next sweep takes it.
+        await (large ? discardS3File(bucket, keys.temporary) : bucket.remove(keys.temporary)).catch(() => undefined)
       }),
     abort,
   }
-}
-
-/** Removes what a process that died left under a temporary key: the object there, the upload that it tells of, and the claim. Idempotent. */
-export async function discardS3File(bucket: S3Bucket, temporaryKey: string): Promise<void> {
-  const { note } = (await bucket.head(temporaryKey)) ?? {}
-  if (note?.kind === 'marker' && note.final && note.upload) {
-    await bucket.abortUpload({ key: note.final, id: note.upload })
-    const final = await bucket.head(note.final)
-    if (final?.note.kind === 'claim' && final.note.writer === note.writer) await bucket.remove(note.final)
-  }
-  await bucket.remove(temporaryKey)
 }
 
 // --- internal ---

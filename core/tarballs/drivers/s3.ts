@@ -2,8 +2,9 @@ import { buffer, text } from 'node:stream/consumers'
 import { TEMPORARY_PREFIX } from '../../paths.ts'
 import type { StreamingDriver } from '../driver.ts'
 import type { S3Bucket } from './s3-bucket.ts'
+import { discardS3File } from './s3-discard.ts'
 import { openS3Object } from './s3-reader.ts'
-import { createS3File, discardS3File } from './s3-writer.ts'
+import { createS3File } from './s3-writer.ts'
 
 export interface S3DriverOptions {
   bucket: S3Bucket

@@ -2,9 +2,9 @@ import type { Container, Environment, Node, Operation, Task, Version } from '#co
 
 export const container: Container = { id: 'abcdef0123456789abcdef', name: 'my-env', image: 'ubuntu:22.04', status: 'running', created: '2026-02-03T04:05:06.000Z' }
 
-export const version: Version = { environment: 'my-env', version: 1_700_000_000, fileName: 'my-env-1700000000.tar', created: '2026-02-03T04:05:06.000Z', size: 1_060_000, author: null, note: null, baseImage: null, configDigest: null }
+export const version: Version = { environment: 'my-env', version: 1_700_000_000, fileName: 'my-env-1700000000.tar', created: '2026-02-03T04:05:06.000Z', size: 1_060_000, author: null, note: null, baseImage: null, configDigest: null, newBytes: null, restores: null, current: true, pinned: false, candidate: false, damage: null, nodes: [], tasks: [] }
 
-export const environment: Environment = { name: 'my-env', latest: version, older: [{ ...version, version: 1_600_000_000, fileName: 'my-env-1600000000.tar' }] }
+export const environment: Environment = { name: 'my-env', latest: version, older: [{ ...version, version: 1_600_000_000, fileName: 'my-env-1600000000.tar', current: false, pinned: true }] }
 
 export const operation: Operation = {
   id: '01operation', kind: 'create_version', environment: 'my-env', state: 'running', created: '2026-02-03T04:05:06.000Z', finished: null, result: null, error: null,
@@ -13,12 +13,12 @@ export const operation: Operation = {
 
 export const node: Node = {
   hostname: 'node1', url: 'http://10.0.0.1:8001', state: 'online', lastHeartbeat: '2026-02-03T04:05:06.000Z', cores: 8, coresReserved: 2, memoryBytes: 16e9, memoryReservedBytes: 1e9,
-  usage: { cpuPercent: 12.4, memoryUsedBytes: 2e9 }, engine: { version: '28.0.0', storageDriver: 'overlay2', architecture: 'x86_64' }, runnerVersion: '1.0.0',
+  usage: { cpuPercent: 12.4, memoryUsedBytes: 2e9 }, engine: { version: '28.0.0', storageDriver: 'overlay2', architecture: 'x86_64' }, runnerVersion: '1.0.0', images: [{ environment: 'my-env', version: 1_700_000_000 }],
 }
 
 export const task: Task = {
   id: '01aaaaaaaaaaaaaaaaaaaaaaaa', state: 'queued', wish: 'run', reason: null, message: null, exitCode: null, node: null, target: null, environment: 'my-env', version: 1_700_000_000,
-  command: ['echo', 'hello'], env: {}, mounts: [], cores: 1, memoryBytes: null, submitted: '2026-02-03T04:05:06.000Z', started: null, finished: null,
+  command: ['echo', 'hello'], env: {}, mounts: [], cores: 1, memoryBytes: null, sync: null, submitted: '2026-02-03T04:05:06.000Z', started: null, finished: null,
 }
 
 /** `task`, ended with this exit code. */

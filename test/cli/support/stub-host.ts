@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { buffer } from 'node:stream/consumers'
 import { onTestFinished } from 'vitest'
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { Endpoint } from '#core/api/endpoint.ts'
@@ -57,7 +58,7 @@ export async function startStubHost({ answers = {}, terminal, refuseTerminal }: 
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { id, endpoint, params, query } = admit(request)
-    const body: unknown = endpoint.body?.parse(JSON.parse(await readText(request)))
+    const body: unknown = endpoint.upload ? await buffer(request) : endpoint.body?.parse(JSON.parse(await readText(request)))
     endpoint.query?.parse(Object.fromEntries(query))
     requests.push({ id, params, body })
     const handler = answers[id]

@@ -1,10 +1,13 @@
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
 import { connect } from 'node:net'
+import { Readable } from 'node:stream'
 import { createApp, createRouter } from 'h3'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { z } from 'zod'
 import { defineEndpoints } from '#core/api/endpoint.ts'
+import { createClient } from '#core/client/client.ts'
+import { HakuError } from '#core/errors.ts'
 import { defineEndpoint, defineSocketEndpoint } from '#core/http/endpoint-handler.ts'
 import { type Edge, startEdge } from '#core/http/edge.ts'
 import { TERMINAL_PROTOCOL, TOKEN_PROTOCOL_PREFIX } from '#core/terminal/protocol.ts'
@@ -14,6 +17,8 @@ const api = defineEndpoints({
   echo: { method: 'POST', path: '/api/echo/{name}', summary: 'echo', role: 'admin', params: z.strictObject({ name: z.string().max(5) }), body: z.strictObject({ text: z.string() }), maxBodyBytes: 100, response: { status: 201, body: z.object({ text: z.string() }) }, errors: [] },
   hold: { method: 'GET', path: '/api/hold', summary: 'held until the server stops', role: 'admin', response: { status: 200, body: z.object({ ended: z.boolean() }) }, errors: [] },
   broken: { method: 'GET', path: '/api/broken', summary: 'throws', role: 'admin', response: { status: 200, body: z.object({}) }, errors: [] },
+  upload: { method: 'POST', path: '/api/upload', summary: 'counts', role: 'admin', upload: ['application/x-tar', 'application/octet-stream'], maxBodyBytes: 5_000_000, response: { status: 201, body: z.object({ bytes: z.number() }) }, errors: [] },
+  refuse: { method: 'POST', path: '/api/refuse', summary: 'reads a little', role: 'admin', upload: ['application/x-tar'], maxBodyBytes: 1e12, response: { status: 201, body: z.object({}) }, errors: [] },
   socket: { method: 'GET', path: '/api/socket', summary: 'socket', role: 'admin', query: z.strictObject({ columns: z.coerce.number().int() }), response: { status: 101, socket: 'test' }, errors: [] },
 })
 const SECRET = 'admin-secret'
@@ -30,6 +35,15 @@ beforeEach(async () => {
     })))
     .get('/api/broken', defineEndpoint(api.broken, () => {
       throw new Error('secret detail')
+    }))
+    .post('/api/upload', defineEndpoint(api.upload, async ({ upload }) => {
+      let bytes = 0
+      for await (const chunk of upload as AsyncIterable<Buffer>) bytes += chunk.length
+      return { bytes }
+    }))
+    .post('/api/refuse', defineEndpoint(api.refuse, async ({ upload }) => {
+      for await (const chunk of upload as AsyncIterable<Buffer>) throw new HakuError('import.refused', `no more than ${chunk.length > 0 ? 'a little' : 'nothing'}`)
+      return {}
     }))
     .get('/api/socket', defineSocketEndpoint(api.socket, (socket, { query }) => {
       socket.on('message', (data, isBinary) => socket.send(`${query.columns} ${isBinary} ${String(data)}`))
@@ -115,6 +129,54 @@ describe('requests', () => {
     const answer = await call('GET', '/api/broken')
     expect(answer).toMatchObject({ status: 500, body: { code: 'internal.error' } })
     expect(JSON.stringify(answer.body)).not.toContain('secret detail')
+  })
+})
+
+describe('uploads', () => {
+  const client = (token = SECRET) => createClient({ api, url: edge.url, token, unreachable: 'host.unreachable' })
+  async function* chunks(count: number, onChunk: () => void = () => {}): AsyncGenerator<Buffer> {
+    for (let index = 0; index < count; index++) {
+      onChunk()
+      yield Buffer.alloc(100_000)
+    }
+  }
+  const upload = (count: number, onChunk?: () => void) => Readable.from(chunks(count, onChunk), { objectMode: false })
+
+  it('come as they are sent', async () => {
+    expect(await client().call('upload', { upload: upload(50) })).toEqual({ bytes: 5_000_000 })
+    expect(await call('POST', '/api/upload', { body: 'x', headers: { 'content-type': 'application/octet-stream' } })).toMatchObject({ status: 201, body: { bytes: 1 } })
+  })
+
+  it.each(['application/json', 'text/plain', 'multipart/form-data', 'application/x-tarball', ''])('as %j are refused', async (type) => {
+    expect(await call('POST', '/api/upload', { body: '{}', headers: { 'content-type': type } })).toMatchObject({ status: 415, body: { code: 'request.content_type' } })
+  })
+
+  it('of another page, or without a credential, are refused', async () => {
+    const headers = { 'content-type': 'application/x-tar' }
+    expect(await call('POST', '/api/upload', { body: 'x', headers: { ...headers, origin: 'https://evil.example' } })).toMatchObject({ status: 403 })
+    expect(await call('POST', '/api/upload', { body: 'x', headers: { ...headers, authorization: '' } })).toMatchObject({ status: 401 })
+  })
+
+  it('over their limit are refused, with and without a length', async () => {
+    await expect(client().call('upload', { upload: upload(60) })).rejects.toMatchObject({ code: 'request.body_too_large' })
+    expect(await call('POST', '/api/upload', { body: 'x'.repeat(5_000_001), headers: { 'content-type': 'application/x-tar' } })).toMatchObject({ status: 413 })
+  })
+
+  it('are told why they are refused in the middle, and are not sent to their end', async () => {
+    let sent = 0
+    await expect(client().call('refuse', { upload: upload(10_000, () => sent++) })).rejects.toMatchObject({ code: 'import.refused', message: 'no more than a little' })
+    expect(sent).toBeLessThan(2000)
+    await expect(client('nonsense').call('upload', { upload: upload(10_000) })).rejects.toMatchObject({ code: 'auth.invalid_token' })
+    // The server goes on.
+    expect(await client().call('upload', { upload: upload(1) })).toEqual({ bytes: 100_000 })
+  })
+
+  it('that their source fails tell its error', async () => {
+    const source = Readable.from((async function* () {
+      yield Buffer.alloc(100_000)
+      throw new Error('the disk broke')
+    })(), { objectMode: false })
+    await expect(client().call('upload', { upload: source })).rejects.toThrow('the disk broke')
   })
 })
 

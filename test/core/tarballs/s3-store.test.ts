@@ -1,8 +1,9 @@
 import { inspect } from 'node:util'
 import { buffer } from 'node:stream/consumers'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type Config, configSchema } from '#core/config/schema.ts'
 import { openS3Bucket, type S3Bucket, type S3Options } from '#core/tarballs/drivers/s3-bucket.ts'
+import { copyRanges, LEAST_PART_BYTES, partBytes } from '#core/tarballs/drivers/s3-parts.ts'
 import { probeS3 } from '#core/tarballs/drivers/s3-probe.ts'
 import { createS3Driver } from '#core/tarballs/drivers/s3.ts'
 import { openTarballStore } from '#core/tarballs/open-store.ts'
@@ -16,6 +17,7 @@ import { type S3Server, startS3Server, whyNoS3Server } from '#test/support/s3-se
 const MIB = 1024 ** 2
 /** Three parts. */
 const LARGE = 17 * MIB
+const TWO_PARTS = 9 * MIB
 
 const proxies: S3Proxy[] = []
 async function proxy(target: string | undefined, judge: (request: ProxiedRequest) => Verdict | Promise<Verdict>): Promise<S3Proxy> {
@@ -91,6 +93,27 @@ describe('an S3 server that', () => {
   })
 })
 
+describe('the parts of an upload', () => {
+  it('hold 5 TiB, and little memory up to 58 GB', () => {
+    const sizes = Array.from({ length: 10_000 }, (_, index) => partBytes(index + 1))
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeGreaterThan(5 * 1024 ** 4)
+    expect(Math.max(...sizes)).toBeLessThan(4 * 1024 ** 3)
+    expect(sizes[2999]).toBe(32 * MIB)
+    expect(sizes.slice(0, 3000).reduce((sum, size) => sum + size, 0)).toBeGreaterThan(58e9)
+  })
+
+  it.each([LEAST_PART_BYTES, LEAST_PART_BYTES + 1, 256 * MIB, 256 * MIB + 1, 123_456_789_012, 5 * 1024 ** 4])('that the server copies are neither too small nor too large for it: %d', (length) => {
+    const ranges = copyRanges(length)
+    expect(ranges.length).toBeLessThanOrEqual(2000)
+    expect(ranges.map(({ start }) => start)).toEqual([0, ...ranges.slice(0, -1).map(({ end }) => end)])
+    expect(ranges.at(-1)?.end).toBe(length)
+    for (const { start, end } of ranges) {
+      expect(end - start).toBeGreaterThanOrEqual(LEAST_PART_BYTES)
+      expect(end - start).toBeLessThanOrEqual(5 * 1024 ** 3)
+    }
+  })
+})
+
 describe('the configuration of S3', () => {
   const parse = (storage: object): Config => configSchema.parse({ storage })
 
@@ -118,25 +141,28 @@ describe.skipIf(await whyNoS3Server())('tarballs on S3', () => {
   let direct: S3Bucket
   beforeAll(async () => {
     server = await startS3Server()
+    return () => server.close()
   })
-  afterAll(() => server.close())
   beforeEach(async () => {
     storage = await createTestBucket(server)
     direct = await storage.open()
+    return () => storage.remove()
   })
-  afterEach(() => storage.remove())
 
   const everything = async () => [...(await storage.names()), ...(await storage.uploads()).map((key) => `an upload of ${key}`)]
   async function through(judge: (request: ProxiedRequest) => Verdict | Promise<Verdict>, options: Partial<S3Options> = {}) {
     const { endpoint, requests } = await proxy(server.endpoint, judge)
     return { bucket: await storage.open({ endpoint, ...options }), requests }
   }
-  /** As AWS does it, and Ceph does not: completing an upload keeps its condition. */
+  /** As AWS does it, and Ceph does not: completing an upload keeps its condition. Each bucket is new, so a key that was let through once is taken. */
+  const completed = new Set<string>()
   const keepConditions = async ({ method, path, headers }: ProxiedRequest): Promise<Verdict> => {
     const isCompletion = method === 'POST' && path.includes('uploadId=')
     if (!isCompletion || !headers['if-none-match']) return 'pass'
-    const key = path.slice(0, path.indexOf('?')).split('/').at(-1) ?? ''
-    return (await storage.names()).includes(key) ? s3Answer(412, 'PreconditionFailed') : 'pass'
+    const object = path.slice(0, path.indexOf('?'))
+    const isTaken = completed.has(object)
+    completed.add(object)
+    return isTaken || (await storage.names()).includes(object.split('/').at(-1) ?? '') ? s3Answer(412, 'PreconditionFailed') : 'pass'
   }
 
   describe('the probe', () => {
@@ -166,8 +192,10 @@ describe.skipIf(await whyNoS3Server())('tarballs on S3', () => {
   })
 
   describe.each([['by a claim', false], ['by a condition on completion', true]])('of many parts, published %s', (_, conditionalComplete) => {
+    const judge = (request: ProxiedRequest) => (conditionalComplete ? keepConditions(request) : 'pass')
+
     it('are won by exactly one of two Hosts', async () => {
-      const { bucket } = await through(conditionalComplete ? keepConditions : () => 'pass')
+      const { bucket } = await through(judge)
       const contents = [patterned(LARGE, 1), patterned(LARGE + 1, 2)]
       const results = await Promise.allSettled(contents.map((content, index) => publish(storeOn(bucket, `host${index}`, conditionalComplete), content)))
       expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
@@ -179,40 +207,65 @@ describe.skipIf(await whyNoS3Server())('tarballs on S3', () => {
     })
 
     it('are whole or not there at all, wherever their Host dies', async () => {
-      const content = patterned(LARGE, 3)
-      let isDone = false
-      for (let last = 1; !isDone; last += 1) {
-        const death = last % 2 === 0 ? 'cut' : 'lose'
-        const { bucket } = await through((request) => (request.number < last ? (conditionalComplete ? keepConditions(request) : 'pass') : request.number === last ? death : 'cut'), { attempts: 1 })
-        // The death comes with this version or, at the end, with none.
-        isDone = await publish(storeOn(bucket, 'dead', conditionalComplete), content, last).then(() => true, () => false)
-        const store = storeOn(direct, 'dead')
+      const content = patterned(TWO_PARTS, 3)
+      const whole = await through(judge)
+      await publish(storeOn(whole.bucket, 'me', conditionalComplete), content, 1000)
+      const store = storeOn(direct, 'dead')
+      await store.remove('env', 1000)
+      const published = new Set<number>()
+      // Even: the last request does not arrive. Odd: it does, and its answer comes too late.
+      for (let death = 2; death <= 2 * whole.requests.length + 1; death += 1) {
+        const last = Math.floor(death / 2)
+        const { bucket } = await through((request) => (request.number < last ? judge(request) : request.number === last && death % 2 === 1 ? 'lose' : 'cut'), { attempts: 1 })
+        await publish(storeOn(bucket, 'dead', conditionalComplete), content, death).catch(() => undefined)
         for (const { version } of await store.list()) {
+          published.add(version)
           expect((await store.readManifest('env', version))?.size).toBe(content.length)
           expect((await buffer(await store.read('env', version))).equals(content)).toBe(true)
         }
         await store.sweep()
-        const [published] = await store.list()
-        expect((await everything()).sort()).toEqual(published ? [`env-${published.version}.json`, `env-${published.version}.tar`] : [])
-        if (published) await store.remove('env', published.version)
-        expect(last).toBeLessThan(40)
+        // One whose manifest arrived, and its answer did not, is shown from now on.
+        if ((await store.list()).length > 0) published.add(death)
+        expect((await everything()).sort()).toEqual(published.has(death) ? [`env-${death}.json`, `env-${death}.tar`] : [])
+        await store.remove('env', death)
       }
+      expect(published.size).toBeGreaterThan(0)
+      expect(published.size).toBeLessThan(whole.requests.length)
     })
 
     it('come through whichever answer is lost', async () => {
-      const content = patterned(LARGE, 4)
-      const whole = await through(conditionalComplete ? keepConditions : () => 'pass')
-      await publish(storeOn(whole.bucket, 'me', conditionalComplete), content, 1)
+      const content = patterned(TWO_PARTS, 4)
+      const whole = await through(judge)
+      await publish(storeOn(whole.bucket, 'me', conditionalComplete), content, 1000)
       const store = storeOn(direct, 'me')
-      await store.remove('env', 1)
+      await store.remove('env', 1000)
       for (let lost = 1; lost <= whole.requests.length; lost += 1) {
-        const { bucket } = await through((request) => (request.number === lost ? 'lose' : conditionalComplete ? keepConditions(request) : 'pass'))
+        const { bucket } = await through((request) => (request.number === lost ? 'lose' : judge(request)))
         await publish(storeOn(bucket, 'me', conditionalComplete), content, lost)
         expect((await buffer(await store.read('env', lost))).equals(content)).toBe(true)
         await store.sweep()
         expect((await everything()).sort()).toEqual([`env-${lost}.json`, `env-${lost}.tar`])
         await store.remove('env', lost)
       }
+    })
+  })
+
+  describe('at whose key somebody else is at the same moment', () => {
+    /** AWS tells it by 409. */
+    const isFor = (key: string, { method, path }: ProxiedRequest) => ['PUT', 'POST'].includes(method) && path.includes(`/${key}?`) && !path.includes('uploads') && !path.includes('partNumber')
+
+    it('are tried again where the content is at hand', async () => {
+      let conflicts = 0
+      const { bucket } = await through((request) => (isFor('env-5.tar', request) && (conflicts += 1) <= 2 ? s3Answer(409, 'ConditionalRequestConflict') : 'pass'))
+      await publish(storeOn(bucket, 'me'), Buffer.from('content'))
+      expect(conflicts).toBe(3)
+      expect((await everything()).sort()).toEqual(['env-5.json', 'env-5.tar'])
+    })
+
+    it('are given up where it is not, and leave nothing', async () => {
+      const { bucket } = await through((request) => (isFor('env-5.tar', request) ? s3Answer(409, 'ConditionalRequestConflict') : 'pass'))
+      await expect(publish(storeOn(bucket, 'me', true), patterned(TWO_PARTS, 8))).rejects.toMatchObject({ code: 'environment.busy', message: expect.stringContaining('Package the environment again') })
+      expect(await everything()).toEqual([])
     })
   })
 

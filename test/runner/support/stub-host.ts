@@ -23,6 +23,8 @@ export interface StubHost {
     /** Ids of which it says that it never gave them away. */
     unknown: Set<string>
     heartbeatSeconds: number
+    /** A Host that was started again. */
+    wantsHoldings: boolean
   }
   /** Resolves once `check` holds; looked at after each request. */
   until(what: string, check: () => boolean): Promise<void>
@@ -62,7 +64,7 @@ export async function startStubHost(port = 0): Promise<StubHost> {
     if (host.knobs.isForgetful) throw new HakuError('node.not_found', 'There is no such node.')
     if (request.url?.endsWith('/heartbeat')) {
       host.heartbeats.push(body as HeartbeatBody)
-      return void send(204)
+      return void send(200, { wantsHoldings: host.knobs.wantsHoldings })
     }
     const { reports } = body as { reports: TaskReport[] }
     host.reports.push(...reports)
@@ -77,7 +79,7 @@ export async function startStubHost(port = 0): Promise<StubHost> {
     registrations: [],
     heartbeats: [],
     reports: [],
-    knobs: { refuseRegistration: undefined, isForgetful: false, acknowledges: true, unknown: new Set(), heartbeatSeconds: 0.2 },
+    knobs: { refuseRegistration: undefined, isForgetful: false, acknowledges: true, unknown: new Set(), heartbeatSeconds: 0.2, wantsHoldings: false },
     async until(what, check) {
       const signal = AbortSignal.timeout(PATIENCE_MS)
       while (!check()) {

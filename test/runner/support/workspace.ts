@@ -26,6 +26,7 @@ export async function createWorkspace(engine: Engine): Promise<Workspace> {
   const hostname = `test-${createId()}`
   const paths = sharedPaths(join(root, 'shared'), 'hakuriver-containers')
   await mkdir(paths.tarballs, { recursive: true })
+  await writeFile(paths.mark, '')
   return {
     root,
     hostname,

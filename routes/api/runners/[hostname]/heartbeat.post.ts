@@ -2,6 +2,4 @@ import { hostApi } from '#core/api/host.ts'
 import { defineEndpoint } from '#core/http/endpoint-handler.ts'
 import { useContext } from '#server/context.ts'
 
-export default defineEndpoint(hostApi.heartbeat, async ({ params, body }) => {
-  await useContext().nodes.heartbeat(params.hostname, body)
-})
+export default defineEndpoint(hostApi.heartbeat, ({ params, body }) => useContext().nodes.heartbeat(params.hostname, body))

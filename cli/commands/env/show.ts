@@ -1,0 +1,44 @@
+import type { VersionDetails } from '#core/api/schemas.ts'
+import { printable } from '#core/names.ts'
+import { formatSize } from '#core/tasks/sizes.ts'
+import { resolveVersion, sizeText, stateText } from '../../environments/versions.ts'
+import { defineCommand } from '../../framework/command.ts'
+import { formatTable, formatTime, printJson, printLine } from '../../framework/output.ts'
+
+export const showVersion = defineCommand({
+  description: 'Show one version of an environment',
+  args: { name: { type: 'positional', description: 'NAME for the current version, or NAME@VERSION' } },
+  async run({ args }) {
+    const { connect } = await import('../../framework/connection.ts')
+    const { client } = connect(args)
+    const details = await client.call('getVersion', { params: await resolveVersion(client, args.name) })
+    await (args.json ? printJson(details) : printLine(describe(details)))
+  },
+})
+
+// --- internal ---
+
+function describe(version: VersionDetails): string {
+  const { layers } = version
+  const facts: [string, string | null][] = [
+    ['Environment', version.environment],
+    ['Version', String(version.version)],
+    ['State', stateText(version)],
+    ['Damage', version.damage],
+    ['Created', formatTime(version.created)],
+    ['Author', version.author],
+    ['Message', version.note],
+    ['Base image', version.baseImage],
+    ['Platform', version.os && `${version.os}/${version.architecture}`],
+    ['File', version.fileName],
+    ['Size', formatSize(version.size)],
+    ['New', sizeText(version.newBytes)],
+    ['Nodes', version.nodes.join(', ')],
+    ['Tasks', version.tasks.join(', ')],
+    ['Image', version.configDigest],
+    ['Manifest', version.configDigest === null ? 'none: the tarball was made by other tools' : null],
+  ]
+  const text = facts.filter(([, value]) => value !== null && value !== '').map(([label, value]) => `${`${label}:`.padEnd(13)}${printable(String(value))}`).join('\n')
+  if (layers.length === 0) return text
+  return `${text}\n\n${formatTable(['LAYER', 'SIZE', 'OF'], layers.map(({ digest, size, isBase }) => [digest, formatSize(size), isBase ? 'the base image' : 'the environment']))}`
+}

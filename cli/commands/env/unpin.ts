@@ -1,0 +1,14 @@
+import { requireVersion } from '../../environments/versions.ts'
+import { defineCommand } from '../../framework/command.ts'
+import { printJson, printLine } from '../../framework/output.ts'
+
+export const unpinVersion = defineCommand({
+  description: 'Let a pinned version go when it is superseded',
+  args: { version: { type: 'positional', description: 'NAME@VERSION' } },
+  async run({ args }) {
+    const params = requireVersion(args.version)
+    const { connect } = await import('../../framework/connection.ts')
+    const version = await connect(args).client.call('unpinVersion', { params })
+    await (args.json ? printJson(version) : printLine(`${version.environment}@${version.version} is not pinned any more`))
+  },
+})

@@ -1,0 +1,15 @@
+import type { SubmitPreview } from '#core/api/schemas.ts'
+import { formatSize } from '#core/tasks/sizes.ts'
+import { formatTable } from '../../framework/output.ts'
+
+/** What a submission would come to, as a table: a row for each task. */
+export function formatPreview({ fileName, tasks }: SubmitPreview): string {
+  const header = ['NODE', 'VERSION', 'TO LOAD', 'QUEUE', 'WAITS FOR']
+  return formatTable(header, tasks.map(({ node, place, message, syncBytes }) => [
+    node,
+    fileName,
+    syncBytes === null ? null : syncBytes === 0 ? 'nothing' : formatSize(syncBytes),
+    place === 0 ? 'starts at once' : `place ${place}`,
+    message,
+  ]))
+}
