@@ -111,7 +111,10 @@ const NO_HARD_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLI
 /** A clone where the file system can (btrfs, XFS), else a copy inside the kernel, which NFS 4.2 leaves to its server. */
 async function copyStart({ path: source, length }: { path: string; length: number }, path: string): Promise<void> {
   try {
-    const { size } = await stat(source)
+    const { size } = await stat(source).catch((error: unknown) => {
+      if (systemErrorCode(error) !== 'ENOENT') throw error
+      throw new HakuError('tarball.not_found', `${basename(source)} is not on the shared storage any more, and the new tarball was to begin as it does. Try again.`, { cause: error })
+    })
     if (size < length) throw new HakuError('tarball.damaged', `${basename(source)} was cut: ${length} bytes expected, ${size} found. Package the environment again.`)
     if (!(await clone(source, path))) await copyBytes(source, path, { length, size })
     await truncate(path, length)

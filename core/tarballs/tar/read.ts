@@ -65,13 +65,13 @@ function damaged(what: string): HakuError {
 }
 
 function parseHeader(block: Buffer): Header & { flag: string } {
-  const stored = Number.parseInt(text(block, 148, 8), 8)
+  const stored = Number.parseInt(field(block, 148, 8), 8)
   const sum = block.reduce((total, byte, index) => total + (index >= 148 && index < 156 ? 0x20 : byte), 0)
   if (stored !== sum) throw damaged('the checksum of a header is wrong')
-  const isUstar = text(block, 257, 5) === 'ustar'
+  const isUstar = field(block, 257, 5) === 'ustar'
   // GNU's own magic is "ustar " and has other things where POSIX has a prefix.
-  const prefix = isUstar && block[262] === 0 ? text(block, 345, 155) : ''
-  const name = text(block, 0, 100)
+  const prefix = isUstar && block[262] === 0 ? field(block, 345, 155) : ''
+  const name = field(block, 0, 100)
   return {
     path: prefix === '' ? name : `${prefix}/${name}`,
     mode: number(block, 100, 8) & 0o7777,
@@ -80,7 +80,7 @@ function parseHeader(block: Buffer): Header & { flag: string } {
     size: number(block, 124, 12),
     mtime: String(number(block, 136, 12)),
     flag: String.fromCharCode(block[156] ?? 0),
-    target: text(block, 157, 100),
+    target: field(block, 157, 100),
     major: isUstar ? number(block, 329, 8) : 0,
     minor: isUstar ? number(block, 337, 8) : 0,
   }
@@ -134,10 +134,10 @@ async function readText(bytes: Cursor, size: number): Promise<string> {
   return found.toString('latin1')
 }
 
-function text(block: Buffer, at: number, length: number): string {
-  const field = block.toString('latin1', at, at + length)
-  const end = field.indexOf('\0')
-  return end < 0 ? field : field.slice(0, end)
+function field(block: Buffer, at: number, length: number): string {
+  const bytes = block.toString('latin1', at, at + length)
+  const end = bytes.indexOf('\0')
+  return end < 0 ? bytes : bytes.slice(0, end)
 }
 
 /** Octal digits, or base 256 with the first bit set (GNU; the next bit is the sign). */
@@ -149,7 +149,7 @@ function number(block: Buffer, at: number, length: number): number {
     for (let index = 1; index < length; index += 1) value = (value << 8n) | BigInt(block[at + index] ?? 0)
     return Number(value)
   }
-  const digits = text(block, at, length).trim()
+  const digits = field(block, at, length).trim()
   if (digits === '') return 0
   if (!/^[0-7]+$/.test(digits)) throw damaged('a number in a header makes no sense')
   return Number.parseInt(digits, 8)

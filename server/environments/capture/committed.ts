@@ -30,7 +30,7 @@ export async function treeOfLayer(layer: SpooledLayer, signal?: AbortSignal): Pr
     }
   }
   for (const [target, names] of links) shareSignature(tree, target, names)
-  for (const path of [...tree.keys()]) addMissingParents(tree, path)
+  for (const path of tree.keys()) addMissingParents(tree, path)
   for (const path of opaque) tree.set(path, markOpaque(tree.get(path) ?? DIRECTORY))
   return tree
 }

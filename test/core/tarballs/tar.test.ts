@@ -75,14 +75,14 @@ describe('an entry', () => {
   })
 })
 
-describe('what GNU tar says of it', () => {
+describe('GNU tar', () => {
   let directory: string
   beforeEach(() => {
     directory = mkdtempSync(join(tmpdir(), 'hakuriver-tar-'))
   })
   afterEach(() => rmSync(directory, { recursive: true }))
 
-  it('it lists what we write', () => {
+  it('lists what we write', () => {
     writeFileSync(join(directory, 'ours.tar'), archive({ path: 'n'.repeat(200), content: 'long', uid: 3_000_000 }, { path: 'dir', type: 'directory' }, { path: 'link', type: 'link', target: 'n'.repeat(200) }))
     const { stdout, stderr } = spawnSync('tar', ['--numeric-owner', '-tvf', join(directory, 'ours.tar')], { encoding: 'utf8' })
     expect(stderr).toBe('')
@@ -91,7 +91,7 @@ describe('what GNU tar says of it', () => {
     ])
   })
 
-  it.each(['gnu', 'posix', 'ustar', 'oldgnu'])('we read what it writes in the format %s', async (format) => {
+  it.each(['gnu', 'posix', 'ustar', 'oldgnu'])('is read, in its format %s', async (format) => {
     const name = format === 'ustar' ? `${'d'.repeat(90)}/${'n'.repeat(90)}` : 'n'.repeat(200)
     spawnSync('mkdir', ['-p', join(directory, name, '..')])
     writeFileSync(join(directory, name), 'content', { mode: 0o640 })
