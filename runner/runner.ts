@@ -85,7 +85,7 @@ export async function createRunner(config: Config): Promise<Runner> {
       runnerVersion: version,
     },
     engineFacts: createEngineProbe(engine),
-    holdings: createHoldingsProbe(inventory),
+    holdings: createHoldingsProbe({ inventory, state }),
     usage: createUsageMeter(),
     activeIds: tasks.activeIds,
     outbox: tasks.outbox,

@@ -10,6 +10,8 @@ import type { TaskRun } from './task-run.ts'
 
 /** Many threads, and still a fork bomb does not take the node with it. */
 const PIDS_LIMIT = 32_768
+/** What the contract takes. */
+const MAX_DAMAGE = 4096
 
 /** A container of a task: made just now, or found. */
 export type TaskContainer = Pick<ContainerDetails, 'id' | 'status' | 'started' | 'finished'>
@@ -53,7 +55,7 @@ async function ensureImage(run: TaskRun, { images }: ExecutorServices): Promise<
   } catch (error) {
     if (!isHakuError(error)) throw error
     // A second look would find the same: the Host keeps everybody from it.
-    if (error.code === 'tarball.damaged') run.report({ damage: error.message })
+    if (error.code === 'tarball.damaged') run.report({ damage: error.message.slice(0, MAX_DAMAGE) })
     throw new TaskFailure('sync_failed', error)
   }
 }

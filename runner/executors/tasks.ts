@@ -62,6 +62,7 @@ export function createTasks(services: ExecutorServices, onNews: (urgent: boolean
     await execute(run, services, options)
     if (closing.aborted) return
     runs.delete(run.id)
+    images.touch(run.record.order)
     if (disowned.has(run.id)) release(run.record)
   }
 

@@ -29,6 +29,8 @@ export interface ImageRecord {
   size: number
   /** Lowest first; empty for a tarball made by other tools. */
   layers: readonly { digest: string; size: number }[]
+  /** The Host asked for it although a newer one is here: it stays until a task has used it. */
+  isAwaited: boolean
 }
 
 /**
@@ -45,7 +47,7 @@ export interface RunnerState {
   remove(id: string): void
   listImages(): ImageRecord[]
   saveImage(image: ImageRecord): Promise<void>
-  /** Remembers that the image is used now. */
+  /** Remembers that a task uses the image now. */
   useImage(image: ImageRecord): void
   removeImage(image: ImageRecord): Promise<void>
   close(): Promise<void>
@@ -91,12 +93,12 @@ export async function openRunnerState(file: string): Promise<RunnerState> {
     },
     useImage(image) {
       const lastUsed = new Date().toISOString()
-      images = images.map((known) => (isSameVersion(known, image) ? { ...known, lastUsed } : known))
+      images = images.map((known) => (isSameVersion(known, image) ? { ...known, lastUsed, isAwaited: false } : known))
       const key = `${image.environment}-${image.version}`
       if (Date.now() - (usesWritten.get(key) ?? 0) < USE_PRECISION_MS) return
       usesWritten.set(key, Date.now())
       const { environment, version } = image
-      database.updateTable('images').set({ last_used: lastUsed }).where('environment', '=', environment).where('version', '=', version).execute().catch((error: unknown) => {
+      database.updateTable('images').set({ last_used: lastUsed, is_awaited: 0 }).where('environment', '=', environment).where('version', '=', version).execute().catch((error: unknown) => {
         console.error(`[hakuriver] [runner] the last use of ${key} can not be written: ${errorMessage(error)}`)
       })
     },
@@ -223,11 +225,11 @@ function fromRow(row: TaskRow): TaskRecord {
 }
 
 function toImage(row: ImageRow): ImageRecord {
-  return { environment: row.environment, version: row.version, imageId: row.image_id, lastUsed: row.last_used, size: row.size, layers: JSON.parse(row.layers) as ImageRecord['layers'] }
+  return { environment: row.environment, version: row.version, imageId: row.image_id, lastUsed: row.last_used, size: row.size, layers: JSON.parse(row.layers) as ImageRecord['layers'], isAwaited: row.is_awaited === 1 }
 }
 
 function fromImage(image: ImageRecord): ImageRow {
-  return { environment: image.environment, version: image.version, image_id: image.imageId, last_used: image.lastUsed, size: image.size, layers: JSON.stringify(image.layers) }
+  return { environment: image.environment, version: image.version, image_id: image.imageId, last_used: image.lastUsed, size: image.size, layers: JSON.stringify(image.layers), is_awaited: image.isAwaited ? 1 : 0 }
 }
 
 function isSameVersion(left: ImageRecord, right: ImageRecord): boolean {

@@ -27,6 +27,8 @@ export interface ImageRow {
   size: number
   /** `[{ digest, size }]`, lowest first; empty for a tarball made by other tools. */
   layers: string
+  /** 0 or 1. */
+  is_awaited: number
 }
 
 export const migrations: Record<string, Migration> = {
@@ -53,7 +55,7 @@ export const migrations: Record<string, Migration> = {
   },
   '0002_image_use': {
     async up(database) {
-      for (const [name, type, value] of [['last_used', 'text', ''], ['size', 'integer', 0], ['layers', 'text', '[]']] as const) {
+      for (const [name, type, value] of [['last_used', 'text', ''], ['size', 'integer', 0], ['layers', 'text', '[]'], ['is_awaited', 'integer', 0]] as const) {
         await database.schema.alterTable('images').addColumn(name, type, (column) => column.notNull().defaultTo(value)).execute()
       }
     },

@@ -20,12 +20,12 @@ export async function cleanUp({ engine, state, limitBytes }: CleanUpOptions): Pr
   await removeImages(engine, state, evicted)
 }
 
-/** Images of versions that have a newer one here, and that no unfinished task was given. */
+/** Images of versions that have a newer one here, that no unfinished task was given, and that the Host did not ask for all the same. */
 export function planSuperseded(images: readonly ImageRecord[], tasks: readonly Pick<TaskRecord, 'order' | 'report'>[]): ImageRecord[] {
   const needed = neededVersions(tasks)
   return images.filter((image) => {
     const isOlder = images.some((other) => other.environment === image.environment && other.version > image.version)
-    return isOlder && !isShared(image, images) && !needed.has(keyOf(image))
+    return isOlder && !image.isAwaited && !isShared(image, images) && !needed.has(keyOf(image))
   })
 }
 

@@ -17,6 +17,8 @@ export interface Images {
    * @throws `tarball.not_found`, `tarball.damaged`, `storage.unavailable`, `engine.*`
    */
   ensure(order: VersionOrder, options: EnsureOptions): Promise<string>
+  /** A task has used the version until now. */
+  touch(order: VersionOrder): void
   /** Asks the Engine whether it still has what we think it has. */
   confirm(order: VersionOrder): Promise<void>
   /** The Engine does not have what we thought it has. */
@@ -28,6 +30,8 @@ export interface Images {
 export interface EnsureOptions extends SyncListener {
   /** Ends this waiting. */
   signal: AbortSignal
+  /** No task is behind it: the image stays until one has used it, even if a newer version is here. */
+  forLater?: boolean
 }
 
 export interface ImagesOptions {
@@ -42,6 +46,8 @@ export interface ImagesOptions {
 
 export function createImages({ engine, state, inventory, tarballs, limitBytes, closing }: ImagesOptions): Images {
   const syncs = new Map<string, Sync>()
+  /** Versions that somebody wants for later. */
+  const awaited = new Set<string>()
   let sweeping: Promise<void> = Promise.resolve()
 
   function findKnown(order: VersionOrder): ImageRecord | undefined {
@@ -61,7 +67,7 @@ export function createImages({ engine, state, inventory, tarballs, limitBytes, c
   async function keep({ environment, version }: VersionOrder, { imageId, layers = [] }: LoadedVersion): Promise<string> {
     const size = layers.length > 0 ? layers.reduce((sum, layer) => sum + layer.size, 0) : ((await engine.inspectImage(imageId))?.size ?? 0)
     const lastUsed = new Date().toISOString()
-    await state.saveImage({ environment, version, imageId, lastUsed, size, layers: layers.map(({ digest, size: bytes }) => ({ digest, size: bytes })) })
+    await state.saveImage({ environment, version, imageId, lastUsed, size, layers: layers.map(({ digest, size: bytes }) => ({ digest, size: bytes })), isAwaited: awaited.has(keyOf({ environment, version })) })
     return imageId
   }
 
@@ -112,20 +118,28 @@ export function createImages({ engine, state, inventory, tarballs, limitBytes, c
   }
 
   return {
-    async ensure(order, { signal, ...listener }) {
+    async ensure(order, { signal, forLater = false, ...listener }) {
+      const isOld = state.listImages().some(({ environment, version }) => environment === order.environment && version > order.version)
       const known = findKnown(order)
       if (known) {
-        state.useImage(known)
+        if (forLater) await state.saveImage({ ...known, lastUsed: new Date().toISOString(), isAwaited: isOld })
+        else state.useImage(known)
         return known.imageId
       }
       signal.throwIfAborted()
+      if (forLater && isOld) awaited.add(keyOf(order))
       const joined = join(order)
       const leave = joined.join(listener)
       try {
         return await withSignal(joined.result, signal)
       } finally {
+        if (forLater) awaited.delete(keyOf(order))
         leave()
       }
+    },
+    touch(order) {
+      const known = findKnown(order)
+      if (known) state.useImage(known)
     },
     async confirm(order) {
       const known = findKnown(order)

@@ -18,6 +18,7 @@ export interface InventoryOptions {
 
 /** The contract takes no more; what is left out is only read again. */
 const MAX_LAYERS = 20_000
+const SHA256_RE = /^sha256:[0-9a-f]{64}$/
 
 /**
  * Graph drivers know a layer by its chain, whatever image it came with. The containerd image store keeps images as the blobs that they came
@@ -27,7 +28,6 @@ const MAX_LAYERS = 20_000
 export function createInventory({ engine, state }: InventoryOptions): Inventory {
   /** An image never changes. */
   const chains = new Map<string, readonly string[]>()
-  let isContainerd: boolean | undefined
 
   async function chainOf(id: string): Promise<readonly string[]> {
     const known = chains.get(id)
@@ -38,13 +38,14 @@ export function createInventory({ engine, state }: InventoryOptions): Inventory 
   }
 
   async function look(): Promise<{ ids: ReadonlySet<string>; layers: ReadonlySet<string> }> {
-    isContainerd ??= (await engine.info()).usesContainerdStore
+    // An Engine may be set up anew while we run.
+    const { usesContainerdStore } = await engine.info()
     const ids = new Set((await engine.listImages()).map(({ id }) => id))
     for (const id of chains.keys()) if (!ids.has(id)) chains.delete(id)
     const loaded = new Set(state.listImages().map(({ imageId }) => imageId))
     const layers = new Set<string>()
     for (const id of ids) {
-      if (isContainerd && !loaded.has(id)) continue
+      if (usesContainerdStore && !loaded.has(id)) continue
       for (const chainId of await chainOf(id)) layers.add(chainId)
     }
     return { ids, layers }
@@ -55,7 +56,7 @@ export function createInventory({ engine, state }: InventoryOptions): Inventory 
     async holdings() {
       const { ids, layers } = await look()
       const images = state.listImages().filter(({ imageId }) => ids.has(imageId)).map(({ environment, version }) => ({ environment, version }))
-      return { images, layers: [...layers].slice(0, MAX_LAYERS) }
+      return { images, layers: [...layers].filter((chainId) => SHA256_RE.test(chainId)).slice(0, MAX_LAYERS) }
     },
   }
 }

@@ -1,8 +1,6 @@
-import { Readable } from 'node:stream'
 import type { VersionOrder } from '#core/api/schemas.ts'
 import type { Engine } from '#core/engine/engine.ts'
 import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
-import { labels } from '#core/paths.ts'
 import { missingLayers } from '#core/tarballs/chains.ts'
 import { openLoadable } from '#core/tarballs/loadable.ts'
 import type { VersionLayer, VersionManifest } from '#core/tarballs/manifest.ts'
@@ -10,6 +8,7 @@ import type { TarballEntry, TarballStore } from '#core/tarballs/store.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
 import { createBackoff } from '../backoff.ts'
 import type { Inventory } from './inventory.ts'
+import { loadForeign } from './load-foreign.ts'
 import { openVersion } from './open-version.ts'
 import { type ReadableStore, withPatience } from './patient-store.ts'
 import { createProgressMeter } from './progress.ts'
@@ -20,6 +19,12 @@ export interface LoadOptions extends SyncWork {
   inventory: Inventory
   tarballs: TarballStore
   order: VersionOrder
+}
+
+/** Where a version is read from. */
+export interface LoadSource extends LoadOptions {
+  store: ReadableStore
+  entry: TarballEntry
 }
 
 /** A version that the Engine has now. */
@@ -62,21 +67,27 @@ export async function findByDigest(engine: Engine, { configDigest, manifestDiges
   return undefined
 }
 
+/** A line for whoever looks after the node. */
+export function tellLoaded(fileName: string, what: string, started: number): void {
+  console.error(`[hakuriver] [runner] loaded ${fileName} in ${((Date.now() - started) / 1000).toFixed(1)} s: ${what}`)
+}
+
+/** Names the tarball in what the Engine says. */
+export function failed({ fileName }: VersionOrder, error: unknown): never {
+  if (!isHakuError(error, 'engine.failed', 'engine.invalid', 'storage.full')) throw error
+  throw new HakuError(error.code, `${fileName} could not be loaded. ${error.message}. If the tarball is damaged, package the environment again.`, { cause: error })
+}
+
 // --- internal ---
 
 async function loadOnce(options: LoadOptions): Promise<LoadedVersion> {
   const store = withPatience(options.tarballs, options)
-  const opened = await openVersion(store, options.order, options.signal)
+  const opened = await openVersion(store, options.order, options)
   const source = { ...options, store, ...opened }
-  return opened.manifest ? loadLayers({ ...source, manifest: opened.manifest }) : { imageId: await loadWhole(source), layers: undefined }
+  return opened.manifest ? loadLayers({ ...source, manifest: opened.manifest }) : { imageId: await loadForeign(source), layers: undefined }
 }
 
-interface Source extends LoadOptions {
-  store: ReadableStore
-  entry: TarballEntry
-}
-
-interface ManifestSource extends Source {
+interface ManifestSource extends LoadSource {
   manifest: VersionManifest
 }
 
@@ -123,49 +134,4 @@ async function loadArchive({ engine, store, entry, manifest, order: { environmen
 
 function sizeOf(layers: readonly VersionLayer[]): number {
   return layers.reduce((sum, { size }) => sum + size, 0)
-}
-
-/** A tarball made by other tools: nobody knows what is in it but the Engine. */
-async function loadWhole({ engine, store, entry, order, signal, onProgress }: Source): Promise<string> {
-  const { environment, version, fileName } = order
-  const meter = createProgressMeter(onProgress)
-  const started = Date.now()
-  meter.begin(entry.size)
-  const archive = countBytes(await store.read(environment, version, { start: 0, end: entry.size }), meter.advance)
-  const loaded = await engine.loadImage(archive, { signal }).catch((error: unknown) => failed(order, error))
-  const imageId = (await findByDigest(engine, order)) ?? (await findAmong(engine, order, loaded))
-  if (imageId === undefined) {
-    throw new HakuError('tarball.damaged', `${fileName} was loaded, and the image it should hold is not there: the Engine names ${loaded.join(', ') || 'nothing'}. Package the environment again.`)
-  }
-  tellLoaded(fileName, formatSize(entry.size), started)
-  return imageId
-}
-
-function countBytes(source: Readable, onBytes: (bytes: number) => void): Readable {
-  async function* counted(): AsyncGenerator<Buffer> {
-    let bytes = 0
-    for await (const chunk of source as AsyncIterable<Buffer>) {
-      onBytes((bytes += chunk.length))
-      yield chunk
-    }
-  }
-  return Readable.from(counted(), { objectMode: false, highWaterMark: 512 * 1024 })
-}
-
-function tellLoaded(fileName: string, what: string, started: number): void {
-  console.error(`[hakuriver] [runner] loaded ${fileName} in ${((Date.now() - started) / 1000).toFixed(1)} s: ${what}`)
-}
-
-function failed({ fileName }: VersionOrder, error: unknown): never {
-  if (!isHakuError(error, 'engine.failed', 'engine.invalid', 'storage.full')) throw error
-  throw new HakuError(error.code, `${fileName} could not be loaded. ${error.message}. If the tarball is damaged, package the environment again.`, { cause: error })
-}
-
-/** For a tarball made by other tools: the image with our labels, or the only one. */
-async function findAmong(engine: Engine, order: VersionOrder, references: string[]): Promise<string | undefined> {
-  if (order.configDigest !== null) return undefined
-  const found = (await Promise.all(references.map((reference) => engine.inspectImage(reference)))).flatMap((image) => image ?? [])
-  const labelled = found.find((image) => image.labels[labels.environment] === order.environment && image.labels[labels.version] === String(order.version))
-  const ids = new Set(found.map(({ id }) => id))
-  return labelled?.id ?? (ids.size === 1 ? [...ids][0] : undefined)
 }

@@ -3,7 +3,7 @@ import { HakuError } from '#core/errors.ts'
 import type { VersionManifest } from '#core/tarballs/manifest.ts'
 import type { TarballEntry } from '#core/tarballs/store.ts'
 import { createBackoff } from '../backoff.ts'
-import type { ReadableStore } from './patient-store.ts'
+import type { PatienceOptions, ReadableStore } from './patient-store.ts'
 
 export interface OpenedVersion {
   entry: TarballEntry
@@ -20,7 +20,7 @@ const LOOKS = 6
  *
  * @throws `tarball.not_found`, `tarball.damaged`, `storage.unavailable`
  */
-export async function openVersion(store: ReadableStore, order: VersionOrder, signal: AbortSignal): Promise<OpenedVersion> {
+export async function openVersion(store: ReadableStore, order: VersionOrder, { signal, onTrouble }: PatienceOptions): Promise<OpenedVersion> {
   const backoff = createBackoff({ firstMs: 200, maxMs: 2000 })
   for (let look = 1; ; look += 1) {
     const opened = await lookOnce(store, order)
@@ -31,6 +31,7 @@ export async function openVersion(store: ReadableStore, order: VersionOrder, sig
       if (opened) return opened
       throw new HakuError('tarball.not_found', `${order.fileName} is not on the shared storage as this node sees it. Was it removed? Package the environment again, and check that Host and node mount the same directory.`)
     }
+    onTrouble(`${order.fileName} is not to be seen on this node yet. It is looked for again for some seconds.`)
     await backoff.wait(signal)
     // Reading the directory makes the client ask the server what is in it now.
     await store.listVersions(order.environment)

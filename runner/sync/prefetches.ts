@@ -40,6 +40,7 @@ export function createPrefetches(images: Images, closing: AbortSignal): Prefetch
     const prefetch: Prefetch = { controller, result: Promise.resolve(''), progress: null, message: null, lease: undefined }
     prefetch.result = images.ensure(order, {
       signal: AbortSignal.any([controller.signal, closing]),
+      forLater: true,
       onProgress: (progress) => (prefetch.progress = progress),
       onTrouble: (message) => (prefetch.message = message),
     })

@@ -270,7 +270,7 @@ describe('archives', () => {
     expect(stderr).toContain('upload')
     expect(stderr).toContain('Warning: only for arm64')
     expect(new URLSearchParams(query).get('note')).toBe('from elsewhere')
-    expect((host.requests[0]?.body as Buffer).equals(bytes)).toBe(true)
+    expect(bytes.equals(host.requests[0]?.body as Buffer)).toBe(true)
   })
 
   it('env import tells why the Host refuses', async () => {

@@ -128,8 +128,8 @@ describe.skipIf(missing).for<Release>([...RELEASES])('on the Engine %s', (releas
     if (absent) return skip(absent)
     const node = await createNode()
     const manifest = await node.publish('stopped', 1, [base, layerOf({ change: Buffer.alloc(5_000_000, createId()) })])
-    let release: () => void = () => undefined
-    const until = new Promise<void>((resolve) => (release = resolve))
+    let goOn: () => void = () => undefined
+    const until = new Promise<void>((resolve) => (goOn = resolve))
     const stopping = new AbortController()
     const reached = new Promise<void>((resolve) => {
       node.store.knobs.holdAt = { bytes: 3_000_000, reached: resolve, until }
@@ -139,7 +139,7 @@ describe.skipIf(missing).for<Release>([...RELEASES])('on the Engine %s', (releas
     stopping.abort(new Error('killed'))
     await expect(loading).rejects.toThrow('killed')
     node.store.knobs.holdAt = undefined
-    release()
+    goOn()
     expect((await engine.listImages()).filter((image) => image.labels[labels.environment] === 'stopped')).toEqual([])
     expect(await run(await node.load(manifest), ['test', '-s', '/change'])).toBe(0)
     await node.close()

@@ -165,8 +165,10 @@ describe.skipIf(engineMissing !== undefined)('images of a node', () => {
 
   it('finds a version that the node sees late', async () => {
     store.knobs.missesToCome = 2
-    await wait(images(), await publish(1, [base])).result
+    const task = wait(images(), await publish(1, [base]))
+    await task.result
     expect(await imagesOf(environment)).toHaveLength(1)
+    expect(task.trouble).toEqual([expect.stringContaining('not to be seen on this node yet'), expect.stringContaining('not to be seen on this node yet'), null])
   })
 
   it('refuses a damaged layer before the Engine has any of the version, and names it', async () => {
@@ -239,7 +241,12 @@ describe.skipIf(engineMissing !== undefined)('images of a node', () => {
     await wait(all, d).result
     await all.sweep()
     expect(held()).toBe('ad')
-    expect((await imagesOf(environment)).map((image) => image.labels[labels.environment]?.slice(-1)).toSorted()).toEqual(['a', 'd'])
+    // The end of a task counts as its beginning does.
+    all.touch(orderOf(a))
+    await wait(all, b).result
+    await all.sweep()
+    expect(held()).toBe('ab')
+    expect((await imagesOf(environment)).map((image) => image.labels[labels.environment]?.slice(-1)).toSorted()).toEqual(['a', 'b'])
   })
 
   it('loads without a task when the Host asks, and gives up when it asks no more', async () => {
@@ -262,5 +269,20 @@ describe.skipIf(engineMissing !== undefined)('images of a node', () => {
     for (const { id } of await imagesOf(environment)) await engine.removeImage(id)
     expect(await prefetches.request(orderOf(manifest), { waitMs: 60_000, signal: never })).toMatchObject({ state: 'ready' })
     expect(await imagesOf(environment)).toHaveLength(1)
+  })
+
+  it('keeps an older version that the Host asked for until a task has used it', async () => {
+    const [older, newer] = [await publish(1, [base]), await publish(2, [base, layerOf({ change: createId() })])]
+    const all = images()
+    await wait(all, newer).result
+    const prefetches = createPrefetches(all, closing.signal)
+    const request = () => prefetches.request(orderOf(older), { waitMs: 60_000, signal: new AbortController().signal })
+    expect(await request()).toMatchObject({ state: 'ready' })
+    expect(await request()).toMatchObject({ state: 'ready' })
+    await all.sweep()
+    expect(state.listImages().map(({ version }) => version)).toEqual([2, 1])
+    await wait(all, older).result
+    await all.sweep()
+    expect(state.listImages().map(({ version }) => version)).toEqual([2])
   })
 })

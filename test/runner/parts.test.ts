@@ -38,7 +38,7 @@ describe('state', () => {
     await Promise.all([first.save(saved), first.save(removed)])
     first.saveSoon(soon)
     first.remove(removed.order.id)
-    const image = { environment: 'env', version: 1, imageId: 'a', lastUsed: '2026-01-01T00:00:00.000Z', size: 5, layers: [{ digest: 'x', size: 5 }] }
+    const image = { environment: 'env', version: 1, imageId: 'a', lastUsed: '2026-01-01T00:00:00.000Z', size: 5, layers: [{ digest: 'x', size: 5 }], isAwaited: true }
     await first.saveImage(image)
     await first.saveImage({ ...image, imageId: 'b' })
     first.useImage(image)
@@ -47,7 +47,7 @@ describe('state', () => {
     expect(second.list().map(({ order }) => order.id).toSorted()).toEqual([saved.order.id, soon.order.id].toSorted())
     expect(second.find(saved.order.id)).toEqual(saved)
     const [found] = second.listImages()
-    expect(found).toEqual({ ...image, imageId: 'b', lastUsed: found?.lastUsed })
+    expect(found).toEqual({ ...image, imageId: 'b', lastUsed: found?.lastUsed, isAwaited: false })
     expect(found?.lastUsed.localeCompare(image.lastUsed)).toBe(1)
     await second.close()
   })
@@ -128,18 +128,19 @@ describe('the end of a task', () => {
 })
 
 describe('superseded images', () => {
-  const image = (environment: string, version: number, imageId = `${environment}${version}`) => ({ environment, version, imageId, lastUsed: '', size: 0, layers: [] })
+  const image = (environment: string, version: number, imageId = `${environment}${version}`) => ({ environment, version, imageId, lastUsed: '', size: 0, layers: [], isAwaited: false })
   it('are older, of the same environment, and needed by no unfinished task', () => {
     const needed = { ...createRecord(), order: createOrder('', ['true'], { environment: 'a', version: 2 }) }
     const images = [image('a', 1), image('a', 2), image('a', 3), image('ab', 1), image('c', 1, 'same'), image('c', 2, 'same')]
     expect(planSuperseded(images, [needed])).toEqual([image('a', 1)])
     expect(planSuperseded(images, [])).toEqual([image('a', 1), image('a', 2)])
+    expect(planSuperseded([{ ...image('a', 1), isAwaited: true }, image('a', 2)], [])).toEqual([])
   })
 })
 
 describe('images beyond the limit', () => {
   /** Used at `lastUsed`, with a base of 100 bytes that all share and `own` bytes above. */
-  const image = (environment: string, lastUsed: string, own: number) => ({ environment, version: 1, imageId: environment, lastUsed, size: 100 + own, layers: [{ digest: 'base', size: 100 }, { digest: environment, size: own }] })
+  const image = (environment: string, lastUsed: string, own: number) => ({ environment, version: 1, imageId: environment, lastUsed, size: 100 + own, layers: [{ digest: 'base', size: 100 }, { digest: environment, size: own }], isAwaited: false })
   const [old, middle, fresh] = [image('old', '1', 10), image('middle', '2', 20), image('fresh', '3', 30)]
 
   it('count shared layers once', () => {

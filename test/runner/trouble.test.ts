@@ -2,9 +2,14 @@ import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { ImageDetails } from '#core/engine/engine.ts'
-import { taskContainerName } from '#core/paths.ts'
+import { createId } from '#core/ids.ts'
+import { labels, taskContainerName } from '#core/paths.ts'
+import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
+import type { VersionManifest } from '#core/tarballs/manifest.ts'
+import { createBaseLayer, orderOf } from '../support/base-layer.ts'
 import { engineMissing, socketPath, testEngine } from '../support/engine.ts'
 import { ensureBusybox } from '../support/images.ts'
+import { layerOf, publishVersion } from '../support/versions.ts'
 import { createEngineLink, type EngineLink } from './support/engine-link.ts'
 import { type RunnerProcess, startRunner } from './support/runner-process.ts'
 import { startStubHost, type StubHost } from './support/stub-host.ts'
@@ -17,6 +22,8 @@ describe.skipIf(engineMissing !== undefined)('a Runner in trouble', () => {
   let workspace: Workspace
   let link: EngineLink
   let runner: RunnerProcess
+  /** Loaded by a test. */
+  const images: string[] = []
 
   beforeAll(async () => {
     image = (await engine.inspectImage(await ensureBusybox(socketPath))) as ImageDetails
@@ -32,6 +39,7 @@ describe.skipIf(engineMissing !== undefined)('a Runner in trouble', () => {
     await runner?.stop()
     await link?.cut()
     await workspace?.remove()
+    for (const id of images.splice(0)) await engine.removeImage(id)
   })
 
   it('starts a task once the Engine is back', async () => {
@@ -52,6 +60,60 @@ describe.skipIf(engineMissing !== undefined)('a Runner in trouble', () => {
     await runner.put(order)
     await runner.client.call('killTask', { params: { id: order.id } })
     expect(await host.untilFinal(order.id)).toMatchObject({ state: 'killed', reason: 'user', exitCode: null })
+  })
+
+  describe('in the middle of a load', () => {
+    let environment: string
+    let manifest: VersionManifest
+
+    beforeEach(async () => {
+      environment = `env-${createId()}`
+      const store = createFileSystemStore({ directory: workspace.paths.tarballs, ownerId: 'host' })
+      const layers = [await createBaseLayer(environment), layerOf({ change: Buffer.alloc(5_000_000, environment) })]
+      manifest = await publishVersion(store, { environment, version: 1, layers })
+      images.push(manifest.configDigest)
+    })
+    const loaded = async () => (await engine.listImages()).filter((found) => found.labels[labels.environment] === environment).length
+
+    it('ends the load of a task that is killed, and leaves nothing', async () => {
+      const hold = link.hold(3_000_000)
+      const order = createOrder('', ['test', '-s', '/change'], orderOf(manifest))
+      await runner.put(order)
+      await hold.held
+      await host.until('a word about the load', () => host.reports.some(({ id, state, sync }) => id === order.id && state === 'syncing' && sync?.totalBytes === manifest.newBytes))
+      await runner.client.call('killTask', { params: { id: order.id } })
+      expect(await host.untilFinal(order.id)).toMatchObject({ state: 'killed', reason: 'user', sync: null })
+      hold.release()
+      expect(await loaded()).toBe(0)
+      const again = createOrder('', ['test', '-s', '/change'], orderOf(manifest))
+      await runner.put(again)
+      expect(await host.untilFinal(again.id)).toMatchObject({ state: 'succeeded' })
+    })
+
+    it('begins it again after a crash of its own', async () => {
+      const hold = link.hold(3_000_000)
+      const order = createOrder('', ['test', '-s', '/change'], orderOf(manifest))
+      await runner.put(order)
+      await hold.held
+      await runner.kill()
+      hold.release()
+      expect(await loaded()).toBe(0)
+      runner = await startRunner(workspace, host, { engine: link.socketPath })
+      expect(await host.untilFinal(order.id)).toMatchObject({ state: 'succeeded', sync: null })
+      expect(await loaded()).toBe(1)
+    })
+
+    it('begins it again when the Engine is back', async () => {
+      const hold = link.hold(3_000_000)
+      const order = createOrder('', ['test', '-s', '/change'], orderOf(manifest))
+      await runner.put(order)
+      await hold.held
+      await link.cut()
+      await host.until('the Engine to be missed', () => host.reports.some(({ id, message }) => id === order.id && message?.includes('has to wait')))
+      hold.release()
+      await link.restore()
+      expect(await host.untilFinal(order.id)).toMatchObject({ state: 'succeeded', message: null })
+    })
   })
 
   it('loses nothing of a task while the Engine is away', async () => {

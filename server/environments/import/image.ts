@@ -24,7 +24,7 @@ export function findImage(archive: UntrustedArchive): ImportedImage {
     return checkImage(archive, onlyImage(archive))
   } catch (error) {
     if (isHakuError(error)) throw error
-    throw refused(`it makes no sense as an image (${errorMessage(error)})`, error)
+    throw refused(`it makes no sense as an image (${error instanceof z.ZodError ? firstIssue(error) : errorMessage(error)})`, error)
   }
 }
 
@@ -40,6 +40,8 @@ interface NamedImage {
 /** Engines take no more. */
 const MAX_LAYERS = 127
 const MAX_CONFIG_BYTES = 1024 * 1024
+/** Parsed, brackets take thirty times what they take as text. */
+const MAX_INDEX_BYTES = 2 * 1024 * 1024
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/)
 const savedManifest = z.array(z.object({ Config: z.string(), RepoTags: z.array(z.string()).nullish(), Layers: z.array(z.string()) }))
@@ -52,6 +54,10 @@ const imageConfig = z.object({
   author: z.string().nullish(),
   rootfs: z.object({ type: z.literal('layers'), diff_ids: z.array(digest) }),
 })
+
+function firstIssue({ issues: [issue] }: z.ZodError): string {
+  return issue ? `${issue.path.map(String).join('.') || 'all of it'}: ${issue.message}` : 'for no reason that is known'
+}
 
 /** Those that both tables name have to be the same: which one counts would depend on the Engine. */
 function onlyImage(archive: UntrustedArchive): NamedImage {
@@ -119,6 +125,7 @@ function checkImage(archive: UntrustedArchive, { config: configName, layers: nam
 function readJson(documents: UntrustedArchive['documents'], name: string): unknown {
   const bytes = documents.get(name)
   if (!bytes) throw refused(`${name} is not in it`)
+  if (bytes.length > MAX_INDEX_BYTES) throw refused(`${name} is larger than any list of images`)
   return JSON.parse(String(bytes))
 }
 
