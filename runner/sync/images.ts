@@ -5,7 +5,8 @@ import type { TarballStore } from '#core/tarballs/store.ts'
 import type { ImageRecord, RunnerState } from '../state/state.ts'
 import { cleanUp, keyOf } from './clean-up.ts'
 import type { Inventory } from './inventory.ts'
-import { findByDigest, type LoadedVersion, loadVersion } from './load-version.ts'
+import { type LoadedVersion, loadVersion } from './load-version.ts'
+import { findByDigest } from './loading.ts'
 import { createSync, type Sync, type SyncListener, type SyncWork, withSignal } from './sync.ts'
 
 /** The environment versions that this node's Engine holds. */

@@ -4,7 +4,7 @@ import type { Engine } from '#core/engine/engine.ts'
 import { HakuError } from '#core/errors.ts'
 import { labels } from '#core/paths.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
-import { failed, findByDigest, type LoadSource, tellLoaded } from './load-version.ts'
+import { failed, findByDigest, type LoadSource, tellLoaded } from './loading.ts'
 import { createProgressMeter } from './progress.ts'
 
 /** Loads all of a tarball that other tools made: nobody knows what is in it but the Engine. @throws `tarball.damaged`, `storage.unavailable`, `engine.failed` */

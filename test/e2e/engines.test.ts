@@ -6,25 +6,21 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createContainerBody, createVersionBody, type Operation } from '#core/api/schemas.ts'
 import { openDatabase } from '#core/database/open.ts'
 import { demultiplex } from '#core/engine/demultiplex.ts'
-import { createDockerEngine } from '#core/engine/docker.ts'
 import type { Engine } from '#core/engine/engine.ts'
 import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
 import type { TarballStore } from '#core/tarballs/store.ts'
 import { migrations } from '#server/database/migrations.ts'
 import type { Tables } from '#server/database/tables.ts'
-import { startTestEngine, type TestEngine, whyNoEngines } from '#test/engines/engine.ts'
+import { type AllReleases, RELEASES, startAllReleases } from '#test/engines/all-releases.ts'
+import { whyNoEngines } from '#test/engines/engine.ts'
 import type { Release } from '#test/engines/releases.ts'
 import { createEnvironmentServices } from '#test/support/environments.ts'
-import { ensureBusybox } from '#test/support/images.ts'
 
 const missing = whyNoEngines()
 if (missing) console.log(`loading on Engines of several releases is skipped: ${missing}`)
 
-const RELEASES = ['installed', '26', '28', '28-containerd'] as const satisfies Release[]
-
 describe.skipIf(missing)('a tarball', () => {
-  const engines = new Map<Release, TestEngine>()
-  const absent = new Map<Release, string>()
+  let releases: AllReleases
   let directory: string
   let database: Kysely<Tables>
   let store: TarballStore
@@ -33,28 +29,17 @@ describe.skipIf(missing)('a tarball', () => {
     directory = mkdtempSync(join(tmpdir(), 'hakuriver-releases-'))
     database = await openDatabase<Tables>(join(directory, 'state', 'host.db'), migrations)
     store = createFileSystemStore({ directory, ownerId: 'me' })
-    for (const release of RELEASES) {
-      try {
-        engines.set(release, await startTestEngine(release))
-      } catch (error) {
-        if (release === 'installed') throw error
-        absent.set(release, String(error))
-        console.log(`Engine ${release} can not be had here: ${String(error)}`)
-      }
-    }
+    releases = await startAllReleases()
   }, 300_000)
   afterAll(async () => {
-    for (const engine of engines.values()) await engine.stop()
+    await releases?.stop()
     await database.destroy()
     rmSync(directory, { recursive: true })
   }, 120_000)
 
-  const engineOf = (release: Release) => createDockerEngine({ socketPath: engines.get(release)?.socketPath ?? '' })
-
   /** Packages what `release` has in a container that says where it was made. */
   async function packageOn(release: Release, name: string): Promise<number> {
-    const engine = engineOf(release)
-    await ensureBusybox(engines.get(release)?.socketPath ?? '')
+    const engine = releases.engineOf(release)
     const { operations, containers, packaging } = await createEnvironmentServices({ engine, database, tarballs: store, stateDirectory: join(directory, 'state') })
     const end = async (started: Promise<Operation>) => operations.get((await started).id, 60)
     const created = await end(containers.create(createContainerBody.parse({ name, image: 'busybox:latest' })))
@@ -77,11 +62,11 @@ describe.skipIf(missing)('a tarball', () => {
   }
 
   it.for<Release>([...RELEASES])('packaged on %s loads on all the others by plain docker load, and runs', { timeout: 120_000 }, async (source, { skip }) => {
-    if (!engines.has(source)) return skip(absent.get(source))
+    if (!releases.running.includes(source)) return skip(releases.whyAbsent(source))
     const name = `from-${source}`
     const version = await packageOn(source, name)
-    for (const [release] of engines) {
-      const engine = engineOf(release)
+    for (const release of releases.running) {
+      const engine = releases.engineOf(release)
       expect(await engine.loadImage(await store.read(name, version)), release).toEqual([`hakuriver/${name}:base`])
       const manifest = await store.readManifest(name, version)
       const image = await engine.inspectImage(`hakuriver/${name}:base`)

@@ -5,27 +5,24 @@ import type { Kysely } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createContainerBody, createVersionBody, type Operation, type Version } from '#core/api/schemas.ts'
 import { openDatabase } from '#core/database/open.ts'
-import { createDockerEngine } from '#core/engine/docker.ts'
 import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
 import type { TarballStore } from '#core/tarballs/store.ts'
 import { migrations } from '#server/database/migrations.ts'
 import type { Tables } from '#server/database/tables.ts'
-import { startTestEngine, type TestEngine, whyNoEngines } from '#test/engines/engine.ts'
+import { type AllReleases, RELEASES, startAllReleases } from '#test/engines/all-releases.ts'
+import { whyNoEngines } from '#test/engines/engine.ts'
 import type { Release } from '#test/engines/releases.ts'
 import { createEnvironmentServices } from '#test/support/environments.ts'
 import { exportedFileSystem, fileSystemAt, pidOf } from '#test/support/file-system.ts'
-import { ensureBusybox } from '#test/support/images.ts'
 import { createRandom, mutateTree, plantSpecials } from '#test/support/seeded-tree.ts'
 
 const missing = whyNoEngines()
 if (missing) console.log(`comparing file systems on Engines of several releases is skipped: ${missing}`)
 
-const RELEASES = ['installed', '26', '28', '28-containerd'] as const satisfies Release[]
 const VERSIONS = 4
 
 describe.skipIf(missing)('the file system of a node', () => {
-  const engines = new Map<Release, TestEngine>()
-  const absent = new Map<Release, string>()
+  let releases: AllReleases
   let directory: string
   let database: Kysely<Tables>
   let store: TarballStore
@@ -35,30 +32,19 @@ describe.skipIf(missing)('the file system of a node', () => {
     mkdirSync(join(directory, 'tarballs'))
     database = await openDatabase<Tables>(join(directory, 'host.db'), migrations)
     store = createFileSystemStore({ directory: join(directory, 'tarballs'), ownerId: 'me' })
-    for (const release of RELEASES) {
-      try {
-        engines.set(release, await startTestEngine(release))
-        await ensureBusybox(socketOf(release))
-      } catch (error) {
-        if (release === 'installed') throw error
-        absent.set(release, String(error))
-        console.log(`Engine ${release} can not be had here: ${String(error)}`)
-      }
-    }
+    releases = await startAllReleases()
   }, 300_000)
   afterAll(async () => {
-    for (const engine of engines.values()) await engine.stop()
+    await releases?.stop()
     await database.destroy()
     rmSync(directory, { recursive: true })
   }, 120_000)
 
-  const socketOf = (release: Release) => engines.get(release)?.socketPath ?? ''
-  const engineOf = (release: Release) => createDockerEngine({ socketPath: socketOf(release) })
-  const rootOf = async (release: Release, container: string) => `/proc/${await pidOf(socketOf(release), container)}/root`
+  const rootOf = async (release: Release, container: string) => `/proc/${await pidOf(releases.socketOf(release), container)}/root`
 
   /** A base image that has a tree of its own, so that the changes are in a layer above others. */
   async function createBase(release: Release, seed: number): Promise<string> {
-    const engine = engineOf(release)
+    const engine = releases.engineOf(release)
     const id = await engine.createContainer({ name: `base-${seed}`, image: 'busybox:latest', command: ['sleep', '1000'], env: {}, labels: {}, mounts: [], logs: 'none', network: 'none' })
     await engine.startContainer(id)
     const tree = `${await rootOf(release, id)}/tree`
@@ -72,7 +58,7 @@ describe.skipIf(missing)('the file system of a node', () => {
 
   /** Loads a version on another Engine, and compares every entry with the container that it was made from. */
   async function expectSame(source: Release, target: Release, { environment, fileName, version }: Version): Promise<void> {
-    const engine = engineOf(target)
+    const engine = releases.engineOf(target)
     const [reference = ''] = await engine.loadImage(await store.read(environment, version))
     const id = await engine.createContainer({ name: `${environment}-node`, image: reference, command: ['sleep', '1000'], env: {}, labels: {}, mounts: [], logs: 'none', network: 'none' })
     try {
@@ -81,7 +67,7 @@ describe.skipIf(missing)('the file system of a node', () => {
       // Of the containerd store there is no writable layer to be read.
       const precision = source === '28-containerd' ? 'committed' : 'all'
       expectEqual(await fileSystemAt(`${await rootOf(target, id)}/tree`, precision), await fileSystemAt(`${await rootOf(source, environment)}/tree`, precision), `${what}, by its files`)
-      expectEqual(await exportedFileSystem(socketOf(target), id), await exportedFileSystem(socketOf(source), environment), `${what}, by export`)
+      expectEqual(await exportedFileSystem(releases.socketOf(target), id), await exportedFileSystem(releases.socketOf(source), environment), `${what}, by export`)
     } finally {
       await engine.removeContainer(id)
       await engine.removeImage(reference)
@@ -96,11 +82,11 @@ describe.skipIf(missing)('the file system of a node', () => {
   }
 
   it.for<Release>([...RELEASES])('is the one of the container on %s, over several versions of a seeded tree', { timeout: 300_000 }, async (source, { skip }) => {
-    if (!engines.has(source)) return skip(absent.get(source))
+    if (!releases.running.includes(source)) return skip(releases.whyAbsent(source))
     const seed = 1 + RELEASES.indexOf(source)
     const name = `seeded-on-${source}`
     const image = await createBase(source, seed)
-    const { operations, containers, packaging } = await createEnvironmentServices({ engine: engineOf(source), database, tarballs: store, stateDirectory: join(directory, source), keepVersions: 100 })
+    const { operations, containers, packaging } = await createEnvironmentServices({ engine: releases.engineOf(source), database, tarballs: store, stateDirectory: join(directory, source), keepVersions: 100 })
     const end = async (started: Promise<Operation>) => {
       const { error, result } = await operations.get((await started).id, 60)
       expect(error).toBeNull()
@@ -108,7 +94,7 @@ describe.skipIf(missing)('the file system of a node', () => {
     }
     await end(containers.create(createContainerBody.parse({ name, image })))
     const random = createRandom(seed * 1000)
-    const targets = [...engines.keys()]
+    const targets = releases.running
     for (let round = 0; round < VERSIONS; round += 1) {
       const tree = `${await rootOf(source, name)}/tree`
       plantSpecials(tree, random)

@@ -23,10 +23,10 @@ export async function createEngineLink(socketPath: string, enginePath: string): 
     return new Transform({
       transform(chunk: Buffer, _, callback) {
         passed += chunk.length
-        const pass = () => callback(null, chunk)
-        if (!holding || passed <= holding.bytes) return pass()
+        const goOn = () => callback(null, chunk)
+        if (!holding || passed <= holding.bytes) return goOn()
         holding.reached()
-        void holding.until.then(pass)
+        void holding.until.then(goOn)
       },
     })
   }
