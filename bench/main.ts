@@ -3,6 +3,7 @@ import { startCluster, type Cluster } from '#test/support/cluster.ts'
 import { ensureBusybox } from '#test/support/images.ts'
 import { must } from './commands.ts'
 import { measureEnvironment } from './environment.ts'
+import { measureFleet } from './fleet.ts'
 import { measureLarge } from './large.ts'
 import { measureMemory } from './memory.ts'
 import { measurePackaging } from './packaging.ts'
@@ -53,6 +54,7 @@ const measurements: Record<string, (context: BenchContext) => Promise<Result[]>>
   shell: ({ cluster, socketPath }) => shellResults(cluster, socketPath),
   memory: async ({ cluster }) => [await measureMemory(cluster, ENVIRONMENT)],
   environment: ({ socketPath }) => measureEnvironment(socketPath),
+  fleet: ({ socketPath }) => measureFleet(socketPath),
   large: ({ socketPath }) => measureLarge(socketPath),
   packaging: async ({ cluster, engine }) => {
     await must(cluster, 'hakuriver.docker-shell', [ENVIRONMENT], `head -c ${PACKAGED_MEGABYTES}000000 /dev/urandom > /ballast\n`)

@@ -1,4 +1,4 @@
-// npm run bench [-- --json] [-- --only submit,parallel,shell,memory,environment,large,packaging]: builds, then measures against the raw Engine
+// npm run bench [-- --json] [-- --only submit,parallel,shell,memory,environment,fleet,large,packaging]: builds, then measures against the raw Engine
 // in the same run.
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'

@@ -67,6 +67,7 @@ export const errorCatalogue = {
   'version.without_manifest': { kind: 'impossible', title: 'The tarball was made by other tools' },
   'version.test_failed': { kind: 'impossible', title: 'The new version failed its test' },
   'import.refused': { kind: 'impossible', title: 'The archive can not be imported' },
+  'layer.not_found': { kind: 'not_found', title: 'The node does not have this layer' },
   'storage.unavailable': { kind: 'unavailable', title: 'The shared storage can not be used' },
   'storage.full': { kind: 'unavailable', title: 'The storage is full' },
   'engine.unavailable': { kind: 'unavailable', title: 'The Docker Engine can not be reached' },

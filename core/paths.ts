@@ -95,6 +95,8 @@ export function runnerStatePaths(stateDir: string) {
     database: join(stateDir, 'runner.db'),
     /** The secret that the Host shows when it calls this Runner. */
     hostToken: join(stateDir, 'host.token'),
+    /** Layers to give to other nodes. */
+    layers: join(stateDir, 'layers'),
   }
 }
 

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
 import { setTimeout } from 'node:timers/promises'
 import type { Health } from '#core/api/schemas.ts'
 import type { Config } from '#core/config/schema.ts'
@@ -23,6 +24,8 @@ import { createLink } from './host/link.ts'
 import { openRunnerState } from './state/state.ts'
 import { createHoldingsProbe } from './sync/holdings.ts'
 import { createImages } from './sync/images.ts'
+import { openLayerCache } from './sync/sharing/layer-cache.ts'
+import { createSharedLayers } from './sync/sharing/shared-layers.ts'
 import { createInventory } from './sync/inventory.ts'
 import { createPrefetches, type Prefetches } from './sync/prefetches.ts'
 
@@ -30,6 +33,8 @@ import { createPrefetches, type Prefetches } from './sync/prefetches.ts'
 export interface Runner {
   tasks: Tasks
   prefetches: Prefetches
+  /** A layer for a neighbour. @throws `layer.not_found` */
+  openLayer(digest: string): Promise<Readable>
   /** The secret that the Host shows when it calls this Runner. */
   hostToken: string
   /** Where the Host is expected. */
@@ -68,7 +73,11 @@ export async function createRunner(config: Config): Promise<Runner> {
   const tarballs = await openTarballStore(config, hostname)
   const inventory = createInventory({ engine, state })
   const limitBytes = config.docker.image_cache_limit === '' ? undefined : parseSize(config.docker.image_cache_limit)
-  const images = createImages({ engine, state, inventory, tarballs, limitBytes, closing })
+  const self = { hostname, instanceId: createId() }
+  const neighbours = config.runner.share_layers
+    ? createSharedLayers({ cache: await openLayerCache(files.layers, parseSize(config.runner.share_layers_limit)), self, host: () => link.client() })
+    : undefined
+  const images = createImages({ engine, state, inventory, tarballs, neighbours, limitBytes, closing })
   const prefetches = createPrefetches(images, closing)
   const services = { engine, state, images, paths, hostname, localTempDir: config.paths.local_temp_dir, closing }
   const tasks = createTasks(services, (urgent) => link.news(urgent))
@@ -77,9 +86,8 @@ export async function createRunner(config: Config): Promise<Runner> {
     url: hostUrl,
     tokenFile: config.auth.token_file || hostStatePaths(files.root).runnerToken,
     self: {
-      hostname,
+      ...self,
       url: `http://${urlHost(config.network.runner_address)}:${config.network.runner_port}`,
-      instanceId: createId(),
       hostToken,
       hardware: readHardware(),
       runnerVersion: version,
@@ -91,7 +99,10 @@ export async function createRunner(config: Config): Promise<Runner> {
     outbox: tasks.outbox,
     acknowledge: tasks.acknowledge,
     disown: tasks.disown,
-    onRegistered: (heartbeatSeconds) => sweepOnce(heartbeatSeconds),
+    onRegistered(heartbeatSeconds) {
+      sweepOnce(heartbeatSeconds)
+      void neighbours?.tell()
+    },
     closing,
   })
 
@@ -115,6 +126,10 @@ export async function createRunner(config: Config): Promise<Runner> {
   return {
     tasks,
     prefetches,
+    async openLayer(digest) {
+      if (!neighbours) throw new HakuError('layer.not_found', 'This node does not share layers: runner.share_layers is off.')
+      return neighbours.open(digest)
+    },
     hostToken,
     hostUrl,
     async health() {

@@ -17,6 +17,7 @@ export async function serve(config: Config, app: App): Promise<Service> {
     app,
     api: runnerApi,
     tokens: () => ({ host: runner.hostToken }),
+    ticketSecret: runner.hostToken,
     allowedHosts: [network.runner_address, network.runner_bind_ip, ...network.allowed_hosts].filter(Boolean),
     host: network.runner_bind_ip || network.runner_address,
     port: network.runner_port,

@@ -12,6 +12,7 @@ import type { TarballStore } from '#core/tarballs/store.ts'
 import { readOrCreateToken } from '#core/tokens.ts'
 import { migrations } from './database/migrations.ts'
 import type { Tables } from './database/tables.ts'
+import { createLayerSources, type LayerSources } from './dispatch/layer-sources.ts'
 import { createRunnerDispatcher } from './dispatch/runner-dispatcher.ts'
 import { type Containers, createContainers } from './environments/containers.ts'
 import { createCapturedStates } from './environments/capture/states.ts'
@@ -55,6 +56,7 @@ export interface HostContext {
   prefetch: Prefetch
   terminals: Terminals
   nodes: Nodes
+  layerSources: LayerSources
   tasks: Tasks
   output: Output
   health(): Promise<Health>
@@ -101,6 +103,7 @@ export async function createContext(config: Config): Promise<HostContext> {
   const terminals = createTerminals({ engine, containers })
 
   return {
+    layerSources: createLayerSources(nodes),
     config, tokens, engine, tarballs, operations, containers, versions, packaging, terminals, nodes, tasks,
     output,
     deletions: createDeletions({ operations, versions, tasks }),

@@ -2,8 +2,11 @@ import type { Readable } from 'node:stream'
 import type { z } from 'zod'
 import type { ErrorCode } from '../errors.ts'
 
-/** Who may call: `public` needs no credential; `admin` a user's, `runner` a Runner's, `host` the Host's (on a Runner). */
-export type Role = 'public' | 'admin' | 'runner' | 'host'
+/**
+ * Who may call: `public` needs no credential; `admin` a user's, `runner` a Runner's, `host` the Host's (on a Runner), `neighbour` a ticket for this
+ * one path that the Host has issued to another Runner.
+ */
+export type Role = 'public' | 'admin' | 'runner' | 'host' | 'neighbour'
 
 type ObjectSchema = z.ZodType<Record<string, unknown>>
 

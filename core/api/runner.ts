@@ -18,5 +18,6 @@ export const runnerApi = defineEndpoints({
     errors: ['environment.name_invalid', 'tarball.not_found', 'tarball.damaged', 'storage.unavailable', 'storage.full', 'engine.failed', 'engine.invalid'],
   },
   cancelImage: { method: 'POST', path: '/api/images/{environment}/{version}/cancel', summary: 'Give up the load, unless a task waits for it', role: 'host', params: versionOfEnvironment, response: { status: 204 }, errors: ['environment.name_invalid'] },
+  getLayer: { method: 'GET', path: '/api/layers/{digest}', summary: 'A layer for a neighbour', role: 'neighbour', params: z.strictObject({ digest: schemas.layerDigest }), response: { status: 200, stream: 'application/octet-stream' }, errors: ['layer.not_found'] },
 })
 export type RunnerApi = typeof runnerApi

@@ -53,6 +53,8 @@ export const configSchema = z.strictObject({
   }).prefault({}),
   runner: z.strictObject({
     hostname: z.string().default(() => hostname()).describe('Name of this node'),
+    share_layers: z.boolean().default(false).describe('Get layers from other nodes where they have them, and give them to others'),
+    share_layers_limit: z.string().refine(isSize, 'must be a size such as 20G').default('20G').describe('Space in `state_dir` for layers to give to others; the least recently used go first'),
   }).prefault({}),
   auth: z.strictObject({
     token_file: z.string().default('').describe('File with the token to show: `admin.token` for people, `runner.token` for a Runner; empty: the one in `state_dir`'),

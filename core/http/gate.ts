@@ -7,6 +7,7 @@ import { createMatcher } from '../api/match.ts'
 import { HakuError } from '../errors.ts'
 import { quote } from '../names.ts'
 import { TOKEN_PROTOCOL_PREFIX } from '../terminal/protocol.ts'
+import { isTicketValid } from '../tickets.ts'
 
 /** A request that passed the gate. */
 export interface Admission {
@@ -25,10 +26,14 @@ export interface AdmittedRequest {
 export interface GateOptions {
   api: Record<string, Endpoint>
   /** Token → role. Read at each request, so that a token can be revoked. */
-  tokens: () => Partial<Record<Exclude<Role, 'public'>, string>>
+  tokens: () => Tokens
+  /** With what tickets for single paths are issued, if there are any. */
+  ticketSecret?: string
   /** Host names under which this server is reached, beside `localhost`, IP addresses and the machine's own name. */
   allowedHosts: string[]
 }
+
+type Tokens = Partial<Record<Exclude<Role, 'public' | 'neighbour'>, string>>
 
 const TOKEN_QUERY_RE = /^(?:access_)?token$|^api_?key$|^authorization$/i
 
@@ -53,11 +58,11 @@ export function createGate(options: GateOptions): (request: IncomingMessage) => 
     const found = match(request.method ?? '', url.pathname)
     // Who may not come in does not learn which paths exist.
     const isPublic = typeof found === 'object' && found.endpoint.role === 'public'
-    const role = isPublic ? 'public' : authenticate(request, options.tokens())
+    const role = isPublic ? 'public' : authenticate(request, { tokens: options.tokens(), ticketSecret: options.ticketSecret, path: url.pathname })
     if (found === 'unknown_path') throw new HakuError('endpoint.not_found', `There is no endpoint at ${quote(url.pathname)}. See /openapi.json.`)
     if (found === 'unknown_method') throw new HakuError('request.method_not_allowed', `${quote(url.pathname)} does not answer to ${request.method}. See /openapi.json.`)
     if (!isPublic && found.endpoint.role !== role) {
-      throw new HakuError('auth.role_refused', `This needs the ${found.endpoint.role} token, and the ${role} token was given.`)
+      throw new HakuError('auth.role_refused', `This needs the credential of ${found.endpoint.role}, and that of ${role} was given.`)
     }
     return { endpoint: found.endpoint, pathParams: found.params, searchParams: url.searchParams, role }
   }
@@ -90,12 +95,13 @@ function parseUrl(request: IncomingMessage): URL {
   }
 }
 
-function authenticate(request: IncomingMessage, tokens: Partial<Record<Exclude<Role, 'public'>, string>>): Role {
+function authenticate(request: IncomingMessage, { tokens, ticketSecret, path }: { tokens: Tokens; ticketSecret: string | undefined; path: string }): Role {
   const given = bearerToken(request)
   if (given === undefined) throw new HakuError('auth.required', 'A credential is needed. Run "hakuriver login", or send "Authorization: Bearer TOKEN"; the Host wrote the token into admin.token in its state directory.')
   for (const [role, token] of Object.entries(tokens) as [Role, string][]) {
     if (token && isEqual(given, token)) return role
   }
+  if (ticketSecret !== undefined && isTicketValid(ticketSecret, path, given)) return 'neighbour'
   throw new HakuError('auth.invalid_token', 'The token is not known here. Compare it with admin.token (for people) or runner.token (for Runners) in the state directory of the Host.')
 }
 

@@ -33,6 +33,8 @@ export interface LinkOptions {
 export interface Link {
   /** The outbox has grown. What is not `urgent` may wait a moment, and is overtaken by what comes then. */
   news(urgent: boolean): void
+  /** For further calls to the Host; `undefined` before the first registration. */
+  client(): Client<HostApi> | undefined
   /** Why the Host does not hear us; `undefined`: it does. */
   trouble(): HakuError | undefined
   /** Registers, beats and reports until `closing` fires. */
@@ -146,6 +148,7 @@ export function createLink(options: LinkOptions): Link {
 
   return {
     news: (urgent) => bell.ring(urgent),
+    client: () => client,
     trouble: () => problems.current() ?? reportProblems.current(),
     async run() {
       try {

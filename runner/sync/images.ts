@@ -7,6 +7,7 @@ import { cleanUp, keyOf } from './clean-up.ts'
 import type { Inventory } from './inventory.ts'
 import { type LoadedVersion, loadVersion } from './load-version.ts'
 import { findByDigest } from './loading.ts'
+import type { SharedLayers } from './sharing/shared-layers.ts'
 import { createSync, type Sync, type SyncListener, type SyncWork, withSignal } from './sync.ts'
 
 /** The environment versions that this node's Engine holds. */
@@ -40,12 +41,13 @@ export interface ImagesOptions {
   state: RunnerState
   inventory: Inventory
   tarballs: TarballStore
+  neighbours: SharedLayers | undefined
   /** Bytes that the images may take; `undefined`: no limit. */
   limitBytes: number | undefined
   closing: AbortSignal
 }
 
-export function createImages({ engine, state, inventory, tarballs, limitBytes, closing }: ImagesOptions): Images {
+export function createImages({ engine, state, inventory, tarballs, neighbours, limitBytes, closing }: ImagesOptions): Images {
   const syncs = new Map<string, Sync>()
   /** Versions that somebody wants for later. */
   const awaited = new Set<string>()
@@ -58,7 +60,7 @@ export function createImages({ engine, state, inventory, tarballs, limitBytes, c
   async function load(order: VersionOrder, work: SyncWork): Promise<string> {
     const present = await findByDigest(engine, order)
     try {
-      return await keep(order, present === undefined ? await loadVersion({ engine, inventory, tarballs, order, ...work }) : { imageId: present, layers: undefined })
+      return await keep(order, present === undefined ? await loadVersion({ engine, inventory, tarballs, neighbours, order, ...work }) : { imageId: present, layers: undefined })
     } catch (error) {
       if (work.signal.aborted && !closing.aborted) await keepLate(order)
       throw error

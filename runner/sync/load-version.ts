@@ -83,12 +83,15 @@ function refusalOf(error: unknown, signal: AbortSignal): string {
   return error.message
 }
 
-async function loadArchive({ engine, store, entry, manifest, order: { environment, version }, signal, onProgress }: ManifestSource, layers: readonly VersionLayer[]): Promise<void> {
+async function loadArchive({ engine, store, neighbours, entry, manifest, order: { environment, version }, signal, onProgress }: ManifestSource, layers: readonly VersionLayer[]): Promise<void> {
   const meter = createProgressMeter(onProgress)
   meter.begin(sizeOf(layers))
   const archive = openLoadable({
     entry, manifest, layers,
-    read: ({ offset, size }) => store.read(environment, version, { start: offset, end: offset + size }),
+    read(layer) {
+      const fromStorage = () => store.read(environment, version, { start: layer.offset, end: layer.offset + layer.size })
+      return neighbours ? neighbours.read(layer, { signal, fromStorage }) : fromStorage()
+    },
     onProgress: meter.advance,
   })
   await engine.loadImage(archive, { signal })

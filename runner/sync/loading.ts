@@ -3,6 +3,7 @@ import type { Engine } from '#core/engine/engine.ts'
 import { HakuError, isHakuError } from '#core/errors.ts'
 import type { TarballEntry, TarballStore } from '#core/tarballs/store.ts'
 import type { Inventory } from './inventory.ts'
+import type { SharedLayers } from './sharing/shared-layers.ts'
 import type { ReadableStore } from './patient-store.ts'
 import type { SyncWork } from './sync.ts'
 
@@ -11,6 +12,8 @@ export interface LoadOptions extends SyncWork {
   engine: Engine
   inventory: Inventory
   tarballs: TarballStore
+  /** Other nodes that may have layers; `undefined`: only the storage is asked. */
+  neighbours: SharedLayers | undefined
   order: VersionOrder
 }
 

@@ -56,7 +56,7 @@ describe.skipIf(missing).for<Release>([...RELEASES])('on the Engine %s', (releas
     const state = await openRunnerState(join(directory, `${createId()}.db`))
     const inventory = change(createInventory({ engine, state }))
     const closing = new AbortController()
-    const images = createImages({ engine, state, inventory, tarballs: store, limitBytes: undefined, closing: closing.signal })
+    const images = createImages({ engine, state, inventory, tarballs: store, neighbours: undefined, limitBytes: undefined, closing: closing.signal })
     return {
       store, state, inventory,
       publish: (environment: string, version: number, layers: Buffer[]) => publishVersion(published, { environment, version, layers }),

@@ -56,7 +56,7 @@ describe.skipIf(engineMissing !== undefined)('images of a node', () => {
   afterAll(() => workspace?.remove())
 
   function images(limitBytes?: number, over: Partial<{ engine: Engine }> = {}): Images {
-    return createImages({ engine: over.engine ?? withFaults(engine, faults), state, inventory, tarballs: store, limitBytes, closing: closing.signal })
+    return createImages({ engine: over.engine ?? withFaults(engine, faults), state, inventory, tarballs: store, neighbours: undefined, limitBytes, closing: closing.signal })
   }
   const publish = (version: number, layers: Buffer[], name = environment) => publishVersion(published, { environment: name, version, layers })
 

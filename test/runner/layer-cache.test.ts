@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type LayerCache, openLayerCache } from '#runner/sync/sharing/layer-cache.ts'
+
+describe('the layers that a node keeps for others', () => {
+  let directory: string
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'hakuriver-layers-'))
+  })
+  afterEach(() => rmSync(directory, { recursive: true }))
+
+  const digestOf = (content: Buffer) => `sha256:${createHash('sha256').update(content).digest('hex')}`
+  const layer = (letter: string) => Buffer.from(letter.repeat(1000))
+
+  async function keep(cache: LayerCache, content: Buffer): Promise<string> {
+    const digest = digestOf(content)
+    const file = await cache.create(digest)
+    await file.write(content.subarray(0, 300))
+    await file.write(content.subarray(300))
+    expect(await file.complete()).toBe(true)
+    return digest
+  }
+
+  it('come back whole, after a restart too', async () => {
+    const digest = await keep(await openLayerCache(directory, 10_000), layer('a'))
+    const cache = await openLayerCache(directory, 10_000)
+    expect(cache.list()).toEqual([digest])
+    const stream = await cache.open(digest)
+    expect(stream && (await buffer(stream)).equals(layer('a'))).toBe(true)
+    expect(await cache.open(digestOf(layer('b')))).toBeUndefined()
+  })
+
+  it('are there only once complete, and only what they should be', async () => {
+    const cache = await openLayerCache(directory, 10_000)
+    const file = await cache.create(digestOf(layer('a')))
+    await file.write(layer('b'))
+    expect(cache.list()).toEqual([])
+    expect(await file.complete()).toBe(false)
+    const given = await cache.create(digestOf(layer('a')))
+    await given.write(layer('a'))
+    await given.abort()
+    await given.abort()
+    expect([cache.list(), readdirSync(directory)]).toEqual([[], []])
+  })
+
+  it('that a crash left half go at the next start', async () => {
+    const cache = await openLayerCache(directory, 10_000)
+    await (await cache.create(digestOf(layer('a')))).write(layer('a'))
+    expect(readdirSync(directory)).toHaveLength(1)
+    expect((await openLayerCache(directory, 10_000)).list()).toEqual([])
+    expect(readdirSync(directory)).toEqual([])
+  })
+
+  it('go beyond the limit, the least recently used first', async () => {
+    const cache = await openLayerCache(directory, 2500)
+    const [first, second] = [await keep(cache, layer('a')), await keep(cache, layer('b'))]
+    for (const [digest, seconds] of [[first, 100], [second, 200]] as const) utimesSync(join(directory, digest.slice(7)), seconds, seconds)
+    await buffer((await cache.open(first)) ?? [])
+    const third = await keep(cache, layer('c'))
+    expect(cache.list().toSorted()).toEqual([first, third].toSorted())
+    expect(readdirSync(directory)).toHaveLength(2)
+  })
+
+  it('that somebody removed are not there', async () => {
+    const cache = await openLayerCache(directory, 10_000)
+    const digest = await keep(cache, layer('a'))
+    rmSync(join(directory, digest.slice(7)))
+    expect(await cache.open(digest)).toBeUndefined()
+    expect(cache.list()).toEqual([])
+    writeFileSync(join(directory, 'foreign'), '')
+  })
+})
