@@ -192,11 +192,21 @@ async function startAndSettle(engine: Engine, id: string, body: CreateContainerB
     throw error
   }
   await context.report({ phase: 'verify' })
-  const settled = AbortSignal.any([context.signal, AbortSignal.timeout(SETTLE_MS)])
-  const exitCode = await engine.waitContainer(id, { signal: settled }).catch((error: unknown) => {
-    context.signal.throwIfAborted()
-    if (settled.aborted) return undefined
-    throw error
-  })
+  const exitCode = await exitWithin(SETTLE_MS, engine, id, context)
   if (exitCode !== undefined) throw new HakuError('container.exited', `A container of ${quote(body.image)} does not stay up: its idle process ended at once with code ${exitCode}. Is the image for this machine's architecture, and does it have "sleep"?`)
+}
+
+/** The exit code of a container that ends within this time; `undefined` if it runs on. */
+async function exitWithin(ms: number, engine: Engine, id: string, context: OperationContext): Promise<number | undefined> {
+  const settled = new AbortController()
+  const timer = setTimeout(() => settled.abort(), ms)
+  try {
+    return await engine.waitContainer(id, { signal: AbortSignal.any([context.signal, settled.signal]) })
+  } catch (error) {
+    context.signal.throwIfAborted()
+    if (settled.signal.aborted) return undefined
+    throw error
+  } finally {
+    clearTimeout(timer)
+  }
 }

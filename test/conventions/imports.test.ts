@@ -23,6 +23,12 @@ describe('import directions', () => {
     })
   }
 
+  // Once its garbage collection has run, Node.js 20 never fires AbortSignal.any([…, AbortSignal.timeout(…)]): whoever waits for it waits for ever.
+  it('makes no signal that Node.js 20 forgets', () => {
+    const wrong = globSync('{core,server,routes,runner,cli}/**/*.ts').filter((file) => readFileSync(file, 'utf8').includes('AbortSignal.timeout'))
+    expect(wrong).toEqual([])
+  })
+
   it('leaves Docker to core/engine', () => {
     const wrong = globSync('{core,server,routes,runner,cli}/**/*.ts').filter((file) => !file.startsWith('core/engine/') && /from ['"]docker(?:ode|-modem)['"]/.test(readFileSync(file, 'utf8')))
     expect(wrong).toEqual([])

@@ -59,7 +59,8 @@ describe('the layers that a node keeps for others', () => {
     const cache = await openLayerCache(directory, 2500)
     const [first, second] = [await keep(cache, layer('a')), await keep(cache, layer('b'))]
     for (const [digest, seconds] of [[first, 100], [second, 200]] as const) utimesSync(join(directory, digest.slice(7)), seconds, seconds)
-    await buffer((await cache.open(first)) ?? [])
+    const opened = await cache.open(first)
+    expect(opened && (await buffer(opened)).equals(layer('a'))).toBe(true)
     const third = await keep(cache, layer('c'))
     expect(cache.list().toSorted()).toEqual([first, third].toSorted())
     expect(readdirSync(directory)).toHaveLength(2)

@@ -96,7 +96,8 @@ async function startCeph(directory: string, daemons: Daemon[]): Promise<Omit<S3S
   await call('ceph-mon', '-c', config, '--mkfs', '-i', 'a', '--monmap', map, '--keyring', keyring)
   start('mon', 'ceph-mon', '-i', 'a')
   const diskId = randomUUID()
-  await call('ceph', '-c', config, 'osd', 'new', diskId)
+  // A monitor that has just come up refuses commands that it takes a moment later.
+  await untilTaken(() => call('ceph', '-c', config, 'osd', 'new', diskId))
   await call('ceph', '-c', config, 'osd', 'crush', 'add', 'osd.0', '1.0', 'host=localhost', 'root=default')
   await call('ceph-osd', '-c', config, '-i', '0', '--mkfs', '--osd-uuid', diskId)
   start('osd', 'ceph-osd', '-i', '0')
@@ -112,6 +113,19 @@ async function startCeph(directory: string, daemons: Daemon[]): Promise<Omit<S3S
       await admin('quota', 'set', '--quota-scope=bucket', '--uid=test', `--max-size=${bytes}`)
       await admin('quota', 'enable', '--quota-scope=bucket', '--uid=test')
     },
+  }
+}
+
+async function untilTaken(command: () => Promise<unknown>): Promise<void> {
+  const deadline = Date.now() + START_DEADLINE_MS
+  for (;;) {
+    try {
+      await command()
+      return
+    } catch (error) {
+      if (Date.now() > deadline) throw error
+    }
+    await delay(250)
   }
 }
 
