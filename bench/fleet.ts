@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
+import { pipeline } from 'node:stream/promises'
+import { setTimeout } from 'node:timers/promises'
 import { startTestEngine, type TestEngine } from '#test/engines/engine.ts'
 import { startCluster } from '#test/support/cluster.ts'
 import { createTestBucket, type TestBucket } from '#test/support/s3-bucket.ts'
@@ -77,6 +79,14 @@ async function startLink(endpoint: string): Promise<{ endpoint: string; bytes():
   const sockets = new Set<{ destroy(): void }>()
   let bytes = 0
   let freeAt = 0
+  async function* narrow(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      bytes += chunk.length
+      freeAt = Math.max(freeAt, Date.now()) + (1000 * chunk.length) / BYTES_PER_SECOND
+      await setTimeout(freeAt - Date.now())
+      yield chunk
+    }
+  }
   const server = createServer((client) => {
     const upstream = connect(Number(target.port), target.hostname)
     for (const socket of [client, upstream]) {
@@ -84,16 +94,7 @@ async function startLink(endpoint: string): Promise<{ endpoint: string; bytes():
       socket.on('error', () => socket.destroy()).on('close', () => sockets.delete(socket))
     }
     client.pipe(upstream)
-    upstream.on('data', (chunk: Buffer) => {
-      bytes += chunk.length
-      freeAt = Math.max(freeAt, Date.now()) + (1000 * chunk.length) / BYTES_PER_SECOND
-      upstream.pause()
-      setTimeout(() => {
-        client.write(chunk)
-        upstream.resume()
-      }, freeAt - Date.now())
-    })
-    upstream.on('end', () => client.end())
+    pipeline(upstream, narrow, client).catch(() => undefined)
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -73,7 +73,7 @@ function readFailure(error: unknown): Failure | undefined {
 function describe({ code, status, text }: Failure): string {
   if (status === undefined) {
     const cure = CERTIFICATE_RE.test(code) ? 'Its certificate is not trusted here: set NODE_EXTRA_CA_CERTS, or correct storage.endpoint.' : 'Check storage.endpoint, and that the server runs and this machine reaches it.'
-    return `it does not answer (${code === 'TimeoutError' ? 'nothing came for too long' : text || code}). ${cure}`
+    return `it does not answer (${text || code}). ${cure}`
   }
   const answer = NO_NAMES.has(code) ? `HTTP ${status}` : `${code}, HTTP ${status}`
   if (code === 'NoSuchBucket') return 'there is no such bucket. Create it, or correct storage.url.'
