@@ -18,9 +18,9 @@ export function readLayer(tarballs: TarballStore, { environment, version }: Vers
   return tarballs.read(environment, version, { start: offset, end: offset + size })
 }
 
-/** The whole version as an Engine loads it, each layer checked on the way; see `core/tarballs/loadable`. */
-export function openArchive(tarballs: TarballStore, manifest: VersionManifest, options: Pick<LoadableOptions, 'tag' | 'onProgress'> = {}): Readable {
-  const { environment, version, size, layers } = manifest
+/** The version as an Engine loads it, or the part with some `layers` of it, each layer checked on the way; see `core/tarballs/loadable`. */
+export function openArchive(tarballs: TarballStore, manifest: VersionManifest, options: Pick<LoadableOptions, 'tag' | 'onProgress'> & { layers?: readonly VersionLayer[] } = {}): Readable {
+  const { environment, version, size } = manifest
   const entry = { environment, version, size, fileName: tarballFileName(environment, version) }
-  return openLoadable({ entry, manifest, layers, read: (layer) => readLayer(tarballs, manifest, layer), ...options })
+  return openLoadable({ entry, manifest, layers: manifest.layers, read: (layer) => readLayer(tarballs, manifest, layer), ...options })
 }

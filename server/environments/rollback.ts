@@ -3,11 +3,11 @@ import { HakuError } from '#core/errors.ts'
 import { tarballFileName } from '#core/paths.ts'
 import { assembleTarball, layersEnd } from '#core/tarballs/assemble.ts'
 import { identityOf } from '#core/tarballs/image-config.ts'
-import type { VersionManifest } from '#core/tarballs/manifest.ts'
 import type { TarballStore } from '#core/tarballs/store.ts'
 import type { OperationContext, Operations } from '../operations/operations.ts'
-import { manifestOf, openArchive } from './archive.ts'
+import { manifestOf } from './archive.ts'
 import type { VersionMarks } from './marks.ts'
+import { bytesOf, verifyLayers } from './verify.ts'
 import type { Versions } from './versions.ts'
 
 /** Making an older version current again: as a new version over the same layers, so that numbers go on growing. */
@@ -57,7 +57,10 @@ async function rollBack(options: RollbacksOptions, { environment, body, context 
   // Another operation may have been faster.
   await assertNotCurrent(options, environment, body.version)
   const restored = await manifestOf(tarballs, environment, body.version)
-  await verify(options, restored, context)
+  // Nobody should find out later that what saved them is damaged.
+  const totalBytes = bytesOf(restored.layers)
+  await context.report({ phase: 'verify', bytes: 0, totalBytes })
+  await verifyLayers(restored, restored.layers, { ...options, signal: context.signal, onProgress: (bytes) => void context.report({ phase: 'verify', bytes, totalBytes }) })
   const version = await versions.next(environment)
   await context.report({ phase: 'copy' })
   const { layers, baseLayers, baseImage } = restored
@@ -75,20 +78,4 @@ async function rollBack(options: RollbacksOptions, { environment, body, context 
     throw error
   }
   return versions.describe(environment, version)
-}
-
-/** Nobody should find out later that what saved them is damaged. */
-async function verify({ tarballs, marks }: RollbacksOptions, manifest: VersionManifest, context: OperationContext): Promise<void> {
-  const totalBytes = manifest.layers.reduce((sum, { size }) => sum + size, 0)
-  await context.report({ phase: 'verify', bytes: 0, totalBytes })
-  try {
-    const archive = openArchive(tarballs, manifest, { onProgress: (bytes) => void context.report({ phase: 'verify', bytes, totalBytes }) })
-    for await (const chunk of archive) {
-      void chunk
-      context.signal.throwIfAborted()
-    }
-  } catch (error) {
-    if (error instanceof HakuError && error.code === 'tarball.damaged') await marks.set(manifest.environment, manifest.version, { damage: error.message })
-    throw error
-  }
 }
