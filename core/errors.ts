@@ -50,6 +50,7 @@ export const errorCatalogue = {
   'environment.name_invalid': { kind: 'invalid', title: 'Not a valid environment name' },
   'environment.not_found': { kind: 'not_found', title: 'No such environment' },
   'environment.no_version': { kind: 'not_found', title: 'The environment has no version yet' },
+  'environment.not_packageable': { kind: 'impossible', title: 'The container holds what no image can hold' },
   'environment.busy': { kind: 'conflict', title: 'Another operation works on this environment' },
   'container.not_found': { kind: 'not_found', title: 'The environment has no container' },
   'container.exists': { kind: 'conflict', title: 'The environment already has a container' },

@@ -1,8 +1,10 @@
-import { isHakuError } from '#core/errors.ts'
+import { errorMessage, isHakuError } from '#core/errors.ts'
+import { tarballFileName } from '#core/paths.ts'
 import { layersEnd } from '#core/tarballs/assemble.ts'
 import type { VersionLayer, VersionManifest } from '#core/tarballs/manifest.ts'
 import type { TarballStart, TarballStore } from '#core/tarballs/store.ts'
 import type { VersionMarks } from './marks.ts'
+import { verifyLayers } from './verify.ts'
 
 /** A tarball that a new one begins like. */
 export interface Basis {
@@ -23,21 +25,34 @@ export async function soundManifest(tarballs: TarballStore, marks: VersionMarks,
   }
 }
 
+export interface BasisOptions {
+  tarballs: TarballStore
+  marks: VersionMarks
+  environment: string
+  /** Lowest first. */
+  diffIds: readonly string[]
+  signal: AbortSignal
+}
+
 /**
  * The tarball that begins with most of these layers: one of the environment itself, else one of any other, because what many environments
- * have in common is their base image.
- *
- * @param diffIds lowest first
+ * have in common is their base image. Those layers are read and checked: a damage would go from version to version.
  */
-export async function findBasis(tarballs: TarballStore, marks: VersionMarks, { environment, diffIds }: { environment: string; diffIds: readonly string[] }): Promise<Basis | undefined> {
-  let best: Basis | undefined
-  for (const candidate of await candidates(tarballs, environment)) {
-    const manifest = await soundManifest(tarballs, marks, candidate.environment, candidate.version)
-    const layers = manifest ? commonBeginning(manifest.layers, diffIds) : []
-    if (layers.length > (best?.layers.length ?? 0)) best = { ...candidate, layers }
-    if (best?.layers.length === diffIds.length) break
+export async function findBasis(options: BasisOptions): Promise<Basis | undefined> {
+  for (;;) {
+    const found = await longestBeginning(options)
+    if (!found) return undefined
+    const { manifest, ...basis } = found
+    try {
+      await verifyLayers(manifest, basis.layers, options)
+      return basis
+    } catch (error) {
+      // It is marked now, and not found again.
+      if (!isHakuError(error, 'tarball.damaged', 'tarball.not_found')) throw error
+      console.error(`[hakuriver] [packaging] nothing is built on ${tarballFileName(basis.environment, basis.version)}: ${errorMessage(error)}`)
+      if (error.code === 'tarball.not_found') return undefined
+    }
   }
-  return best
 }
 
 /** What the new tarball is to begin with. */
@@ -46,6 +61,19 @@ export function startOf({ environment, version, layers }: Basis): TarballStart {
 }
 
 // --- internal ---
+
+type FoundBasis = Basis & { manifest: VersionManifest }
+
+async function longestBeginning({ tarballs, marks, environment, diffIds }: BasisOptions): Promise<FoundBasis | undefined> {
+  let best: FoundBasis | undefined
+  for (const candidate of await candidates(tarballs, environment)) {
+    const manifest = await soundManifest(tarballs, marks, candidate.environment, candidate.version)
+    const layers = manifest ? commonBeginning(manifest.layers, diffIds) : []
+    if (manifest && layers.length > (best?.layers.length ?? 0)) best = { ...candidate, layers, manifest }
+    if (best?.layers.length === diffIds.length) break
+  }
+  return best
+}
 
 /** All versions of the environment, then the newest of each other. */
 async function candidates(tarballs: TarballStore, environment: string): Promise<{ environment: string; version: number }[]> {

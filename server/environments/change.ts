@@ -36,6 +36,8 @@ export interface TakeOptions {
   context: OperationContext
   /** The container is stopped from here … */
   stop(): Promise<void>
+  /** Throws if somebody else has started it meanwhile: what was read may be of two moments. */
+  assertUntouched(): Promise<void>
   /** … to here: it is given back before anything slow is done. */
   giveBack(): Promise<void>
   /** The container as an image. Whoever calls removes it. */
@@ -45,8 +47,9 @@ export interface TakeOptions {
 /** In place of a directory: the state was taken from a committed layer, and has other signatures. */
 export const COMMITTED = ''
 
-/** Engines stop at about 125 layers; base images have up to 40. */
-export const MAX_LAYERS = 64
+/** So many layers on the base image. Engines take 125 in all; base images have up to 40. */
+const MAX_CHAIN = 64
+const MAX_LAYERS = 120
 /** Chains shorter than this are not worth a rewrite. */
 const MIN_DEAD_BYTES = 64 * 1024 * 1024
 
@@ -79,12 +82,13 @@ async function takeByCapture(options: TakeOptions, upperDir: string, base: Image
   context.signal.throwIfAborted()
   await context.report({ phase: 'capture' })
   const captured = await capture(upperDir, options, before)
+  await options.assertUntouched()
   await giveBack()
   if (before && !captured.isWhole) {
     const { environment, version, layers, baseLayers } = before.manifest
     return { basis: { environment, version, layers }, added: addedOf(captured), baseLayers, tree: captured.tree, upperDir }
   }
-  const basis = await findBasis(options.tarballs, options.marks, { environment: name, diffIds: base.layers })
+  const basis = await findBasis({ ...options, environment: name, diffIds: base.layers, signal: context.signal })
   const missing = base.layers.slice(basis?.layers.length ?? 0)
   const saved = missing.length === 0 ? [] : await save(options, { imageId: base.id, layers: base.layers, missing })
   return { basis, added: [...saved, ...addedOf(captured)], baseLayers: base.layers.length, tree: captured.tree, upperDir }
@@ -100,7 +104,7 @@ async function previousState({ name, states, container, tarballs, marks }: TakeO
   const state = await states.load(name)
   if (!state || state.containerId !== container.id || state.upperDir !== upperDir) return undefined
   const manifest = await soundManifest(tarballs, marks, name, state.version)
-  return manifest && manifest.layers.length < MAX_LAYERS ? { state, manifest } : undefined
+  return manifest && manifest.layers.length - manifest.baseLayers < MAX_CHAIN && manifest.layers.length < MAX_LAYERS ? { state, manifest } : undefined
 }
 
 function addedOf({ layer }: Capture): SpooledLayer[] {
@@ -138,6 +142,7 @@ async function takeByCommit(options: TakeOptions, base: ImageDetails | undefined
   context.signal.throwIfAborted()
   await context.report({ phase: 'commit' })
   const imageId = await commit()
+  await options.assertUntouched()
   await giveBack()
   const committed = await engine.inspectImage(imageId)
   if (!committed) throw new HakuError('image.not_found', `The image that was just committed from ${name} is gone. Was it removed by another program?`)
@@ -165,7 +170,7 @@ async function reduceCommitted(options: TakeOptions, { committed, before }: Comm
     return { basis: { environment, version, layers }, added: reduced ? [reduced] : [], baseLayers: before.manifest.baseLayers, tree, upperDir: COMMITTED }
   }
   const below = committed.layers.slice(0, baseLayers)
-  const basis = await findBasis(options.tarballs, options.marks, { environment: options.name, diffIds: below })
+  const basis = await findBasis({ ...options, environment: options.name, diffIds: below, signal: context.signal })
   const missing = below.slice(basis?.layers.length ?? 0)
   const saved = missing.length === 0 ? [] : await save(options, { imageId: committed.id, layers: committed.layers, missing })
   return { basis, added: [...saved, top], baseLayers, tree, upperDir: COMMITTED }
@@ -187,7 +192,7 @@ async function changesSince({ tarballs }: TakeOptions, { state, manifest }: Befo
 
 /** An image that is not the base image and one layer: nothing is known of its layers but their digests. */
 async function takeWhole(options: TakeOptions, { base, committed }: Committed): Promise<TakenLayers> {
-  const basis = await findBasis(options.tarballs, options.marks, { environment: options.name, diffIds: committed.layers })
+  const basis = await findBasis({ ...options, environment: options.name, diffIds: committed.layers, signal: options.context.signal })
   const missing = committed.layers.slice(basis?.layers.length ?? 0)
   const added = missing.length === 0 ? [] : await save(options, { imageId: committed.id, layers: committed.layers, missing })
   return { basis, added, baseLayers: base?.layers.length ?? 0, tree: undefined, upperDir: COMMITTED }

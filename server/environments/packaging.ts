@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import type { CreateVersionBody, Operation, Version } from '#core/api/schemas.ts'
 import { imageArchitecture } from '#core/engine/architecture.ts'
-import type { ContainerDetails, Engine } from '#core/engine/engine.ts'
+import type { ContainerDetails, ContainerStatus, Engine } from '#core/engine/engine.ts'
 import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
 import { packagingTag } from '#core/paths.ts'
 import { assembleTarball } from '#core/tarballs/assemble.ts'
@@ -47,7 +47,7 @@ export function createPackaging(options: PackagingOptions): Packaging {
       await containers.find(name)
       return operations.start('create_version', name, async (context) => {
         const container = await containers.find(name)
-        const undo: PackagingUndo = { containerId: container.id, wasRunning: container.status === 'running', imageTag: packagingTag(name, context.id) }
+        const undo: PackagingUndo = { containerId: container.id, wasRunning: !STILL.has(container.status), imageTag: packagingTag(name, context.id) }
         await context.setUndo(undo)
         try {
           return await packageContainer(options, { name, body, container, undo, context })
@@ -91,19 +91,28 @@ async function packageContainer(options: PackagingOptions, job: Job): Promise<Ve
   await context.setUndo(null)
   await options.trials.run(trial, context)
   // Only now: what fails its test is not what the next version is built on.
-  if (taken.tree) await options.states.save(name, { containerId: job.container.id, upperDir: taken.upperDir, version, tree: taken.tree })
-  else await options.states.remove(name)
+  await keepState(options, job, { taken, version })
   await context.report({ phase: 'prune' })
   await options.versions.prune(name, body.keep)
   return options.versions.describe(name, manifest.version)
 }
 
+/** In these nothing changes in a container. A paused one is captured as it was frozen, and stays so. */
+const STILL: ReadonlySet<ContainerStatus> = new Set(['created', 'exited', 'dead', 'paused'])
+
 /** Stopping, giving back and committing, as the undo record has them. */
-function containerSteps({ engine }: PackagingOptions, { container, undo, context, body }: Job) {
+function containerSteps({ engine }: PackagingOptions, { name, container, undo, context, body }: Job) {
+  let before: ContainerDetails | undefined
   return {
     async stop() {
       await context.report({ phase: 'stop' })
       if (undo.wasRunning) await engine.stopContainer(container.id, STOP_GRACE_SECONDS)
+      before = await engine.inspectContainer(container.id)
+    },
+    async assertUntouched() {
+      const now = await engine.inspectContainer(container.id)
+      if (now && before && now.status === before.status && now.started === before.started && STILL.has(now.status)) return
+      throw new HakuError('environment.busy', `The container of ${name} was ${now ? 'started' : 'removed'} by another program while it was packaged, so what was read may be of two moments. Nothing was published; try again.`)
     },
     async giveBack() {
       await context.report({ phase: 'restart' })
@@ -118,7 +127,25 @@ function containerSteps({ engine }: PackagingOptions, { container, undo, context
   }
 }
 
-async function publish({ engine, tarballs }: PackagingOptions, job: Job & { version: number; taken: TakenLayers }): Promise<VersionManifest> {
+/** The version is there. A state that can not be kept costs the next one a whole layer, and must not fail this one. */
+async function keepState({ states }: PackagingOptions, { name, container }: Job, { taken, version }: { taken: TakenLayers; version: number }): Promise<void> {
+  try {
+    if (taken.tree) return await states.save(name, { containerId: container.id, upperDir: taken.upperDir, version, tree: taken.tree })
+  } catch (error) {
+    console.error(`[hakuriver] [packaging] the captured state of ${name} can not be kept, so the next version stores all of the change again: ${errorMessage(error)}`)
+  }
+  await states.remove(name)
+}
+
+function publish(options: PackagingOptions, job: Publication): Promise<VersionManifest> {
+  const { basis } = job.taken
+  // One of another environment is kept from being removed by nobody else.
+  return basis && basis.environment !== job.name ? options.versions.use(basis.environment, basis.version, () => write(options, job)) : write(options, job)
+}
+
+type Publication = Job & { version: number; taken: TakenLayers }
+
+async function write({ engine, tarballs }: PackagingOptions, job: Publication): Promise<VersionManifest> {
   const { name, body, container, context, version, taken } = job
   const { basis, added, baseLayers } = taken
   context.signal.throwIfAborted()

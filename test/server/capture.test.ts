@@ -84,11 +84,12 @@ describe('the state of a capture', () => {
     expect(await states.load('env')).toBeUndefined()
   })
 
-  it.each(['cut', 'not ours'])('that is %s counts as none', async (damage) => {
+  it.each(['cut', 'not ours', 'zeroed in the middle'])('that is %s counts as none', async (damage) => {
     const states = createCapturedStates(directory)
     await states.save('env', state)
     if (damage === 'cut') truncateSync(join(directory, 'env'), readFileSync(join(directory, 'env')).length - 5)
-    else writeFileSync(join(directory, 'env'), 'garbage\0end')
+    else if (damage === 'not ours') writeFileSync(join(directory, 'env'), 'garbage\0end')
+    else writeFileSync(join(directory, 'env'), readFileSync(join(directory, 'env')).fill(0, 70, 80))
     expect(await states.load('env')).toBeUndefined()
   })
 

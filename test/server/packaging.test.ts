@@ -1,6 +1,8 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import type { Kysely } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createContainerBody, createVersionBody, type Operation, type Version } from '#core/api/schemas.ts'
@@ -14,6 +16,7 @@ import { migrations } from '#server/database/migrations.ts'
 import type { Tables } from '#server/database/tables.ts'
 import type { Containers } from '#server/environments/containers.ts'
 import type { Packaging } from '#server/environments/packaging.ts'
+import type { VersionMarks } from '#server/environments/marks.ts'
 import { undoOperation } from '#server/environments/recovery.ts'
 import { createOperations, type Operations } from '#server/operations/operations.ts'
 import { createEnvironmentServices } from '#test/support/environments.ts'
@@ -34,6 +37,7 @@ describe.skipIf(engineMissing).each(['captured', 'committed'] as const)('packagi
   let tarballs: TarballStore
   let packaging: Packaging
   let inUse: Set<number>
+  let marks: VersionMarks
 
   beforeAll(async () => {
     await ensureBusybox(socketPath)
@@ -60,7 +64,7 @@ describe.skipIf(engineMissing).each(['captured', 'committed'] as const)('packagi
 
   async function build(store: TarballStore): Promise<void> {
     tarballs = store
-    ;({ operations, containers, packaging } = await createEnvironmentServices({ engine, database, tarballs, stateDirectory: join(directory, 'state'), inUse: () => inUse }))
+    ;({ operations, containers, packaging, marks } = await createEnvironmentServices({ engine, database, tarballs, stateDirectory: join(directory, 'state'), inUse: () => inUse }))
   }
 
   async function end(started: Promise<Operation>): Promise<Operation> {
@@ -106,6 +110,61 @@ describe.skipIf(engineMissing).each(['captured', 'committed'] as const)('packagi
     expect(second?.layers).toHaveLength((first?.layers.length ?? 0) + 1)
     const third = await manifestOf(await end(packaging.start(name, createVersionBody.parse({ keep: 9 }))))
     expect(third).toMatchObject({ layers: second?.layers, newBytes: 0 })
+  })
+
+  it('builds nothing on a damaged layer, so that packaging again cures it', async () => {
+    const first = await manifestOf(await end(packaging.start(name, createVersionBody.parse({ keep: 9 }))))
+    const file = join(directory, `${name}-${first?.version}.tar`)
+    const bytes = readFileSync(file)
+    const at = (first?.layers[0]?.offset ?? 0) + 100_000
+    writeFileSync(file, bytes.fill((bytes[at] ?? 0) ^ 1, at, at + 1))
+    // Of a version without a captured state all layers of the base image are looked for.
+    rmSync(join(directory, 'state', 'captures', name))
+    await run('echo changed > /changed')
+    const second = await manifestOf(await end(packaging.start(name, createVersionBody.parse({ keep: 9 }))))
+    expect(marks.get(name, first?.version ?? 0).damage).toContain(`${name}-${first?.version}.tar is damaged`)
+    for (const { digest, offset, size } of second?.layers ?? []) {
+      const content = await buffer(await tarballs.read(name, second?.version ?? 0, { start: offset, end: offset + size }))
+      expect(`sha256:${createHash('sha256').update(content).digest('hex')}`).toBe(digest)
+    }
+  })
+
+  it('publishes nothing when somebody else starts the container meanwhile', async () => {
+    let looks = 0
+    let isStopped = false
+    faults.before = async (method) => {
+      isStopped ||= method === 'stopContainer'
+      // The first look comes right after the stop, the second one after the change was read.
+      if (isStopped && method === 'inspectContainer' && ++looks === 2) await real.startContainer(name)
+    }
+    expect(await end(packaging.start(name, createVersionBody.parse({})))).toMatchObject({ state: 'failed', error: { code: 'environment.busy', detail: expect.stringContaining('started by another program') } })
+    expect(files()).toEqual([])
+    expect(await status()).toBe('running')
+  })
+
+  it.runIf(way === 'captured')('names a file that no image can hold', async () => {
+    await run('mkdir /q; echo y > /q/.wh.1')
+    expect(await end(packaging.start(name, createVersionBody.parse({})))).toMatchObject({ state: 'failed', error: { code: 'environment.not_packageable', detail: expect.stringContaining('/q/.wh.1') } })
+    expect(await status()).toBe('running')
+    await run('rm -r /q')
+    expect(await end(packaging.start(name, createVersionBody.parse({})))).toMatchObject({ state: 'succeeded' })
+  })
+
+  it('captures a paused container as it is, and leaves it paused', async () => {
+    await real.pauseContainer(name)
+    expect(await end(packaging.start(name, createVersionBody.parse({})))).toMatchObject({ state: 'succeeded' })
+    expect(await status()).toBe('paused')
+  })
+
+  it('succeeds once it is published, whatever can not be tidied up', async () => {
+    const store = createFileSystemStore({ directory, ownerId: 'me' })
+    const first = (await end(packaging.start(name, createVersionBody.parse({})))) as { result: Version }
+    mkdirSync(join(directory, 'state', 'captures', `${name}~`), { recursive: true })
+    await build({ ...store, remove: () => Promise.reject(new HakuError('storage.unavailable', 'it can not be removed')) })
+    const second = await end(packaging.start(name, createVersionBody.parse({})))
+    expect(second).toMatchObject({ state: 'succeeded', result: { current: true } })
+    expect(files()).toContain(first.result.fileName)
+    rmSync(join(directory, 'state', 'captures', `${name}~`), { recursive: true })
   })
 
   it('begins a new chain once most of the old one is dead', async () => {
@@ -189,6 +248,16 @@ describe.skipIf(engineMissing).each(['captured', 'committed'] as const)('packagi
     faults.isDown = false
     await expect.poll(status, { timeout: 20_000 }).toBe('running')
     expect(files()).toEqual([])
+  })
+
+  it('is undone when cancelled while it reads the change', async () => {
+    await run('for i in 1 2 3 4; do head -c 100000000 /dev/urandom > /large-$i; done')
+    const { id } = await packaging.start(name, createVersionBody.parse({}))
+    await expect.poll(async () => (await operations.get(id)).progress.phase, { interval: 5, timeout: 20_000 }).toMatch(/capture|commit/)
+    await operations.cancel(id)
+    expect(await operations.get(id, 60)).toMatchObject({ state: 'cancelled', error: { code: 'operation.cancelled' } })
+    expect(files()).toEqual([])
+    expect(await status()).toBe('running')
   })
 
   it('is undone when cancelled', async () => {

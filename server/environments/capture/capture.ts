@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs'
 import { HakuError } from '#core/errors.ts'
-import { printable } from '#core/names.ts'
+import { printable, quote } from '#core/names.ts'
 import type { Spool, SpooledLayer } from '#core/tarballs/spool.ts'
 import { encodeEntry } from '#core/tarballs/tar/encode.ts'
 import { END_OF_ARCHIVE, padding, type TarEntry } from '#core/tarballs/tar/entry.ts'
 import { diffTrees, type LayerChanges } from './changes.ts'
 import { readTree } from './read-tree.ts'
 import { isDirectory, markOpaque, scanTree, sizeOf, type Tree } from './tree.ts'
-import { opaqueEntry, whiteoutEntry } from './whiteouts.ts'
+import { isReserved, opaqueEntry, whiteoutEntry } from './whiteouts.ts'
 
 export interface CaptureOptions {
   /** The container's writable layer on this machine's disk. The container MUST NOT run. */
@@ -48,6 +48,7 @@ export async function captureChanges({ upperDir, before, startsAnew, spool, sign
   const changes = stacked ?? diffTrees(undefined, tree)
   if (!changes) throw new HakuError('internal.error', 'A whole layer can always be told')
   if (isEmpty(changes)) return { tree, layer: undefined, isWhole }
+  assertSayable(changes)
   await onSize?.(changes.entries.reduce((sum, path) => sum + sizeOf(tree.get(path) ?? ''), 0))
   return { tree, layer: await writeLayer(upperDir, changes, { spool, signal, onProgress }), isWhole }
 }
@@ -64,6 +65,12 @@ const OVERLAY_XATTRS = 'trusted.overlay.'
 const LEFT_OUT = [OVERLAY_XATTRS, 'user.overlay.', 'security.selinux', 'security.ima', 'security.evm']
 /** With these the content of a path is somewhere else. */
 const NOT_CAPTURABLE = ['redirect', 'metacopy'].map((name) => `${OVERLAY_XATTRS}${name}`)
+
+/** A layer says with such names that something is deleted, and has no way to say that there is a file of that name. */
+function assertSayable({ entries }: LayerChanges): void {
+  const found = entries.find((path) => isReserved(path))
+  if (found !== undefined) throw new HakuError('environment.not_packageable', `The container has ${quote(`/${found}`)}, and no image can hold a file whose name begins with ".wh.". Rename or remove it, and package again.`)
+}
 
 const NO_XATTRS: TarEntry['xattrs'] = new Map()
 

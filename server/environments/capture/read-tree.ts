@@ -17,20 +17,24 @@ import { readTar, type ReadEntry } from '#core/tarballs/tar/read.ts'
 export async function* readTree(root: string, paths: Iterable<string>, signal?: AbortSignal): AsyncGenerator<ReadEntry> {
   const tar = spawn('tar', [...OPTIONS, '-C', root, '--files-from=-'], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C' }, ...(signal && { signal }) })
   const ended = once(tar, 'close')
-  // Told below, after the entries; alone it must not count as unhandled.
+  // Told below, in the stream; alone it must not count as unhandled.
   ended.catch(() => undefined)
   const complaints = text(tar.stderr)
   // tar that ended early says why on its stderr; the broken pipe adds nothing.
-  const fed = pipeline(Readable.from(names(paths)), tar.stdin).catch(() => undefined)
+  pipeline(Readable.from(names(paths)), tar.stdin).catch(() => undefined)
+
+  /** What tar writes; at its end comes why it ended, wherever in the archive that is. */
+  async function* output(): AsyncGenerator<Buffer> {
+    yield* tar.stdout as AsyncIterable<Buffer>
+    signal?.throwIfAborted()
+    const [code] = (await ended) as [number | null]
+    if (code !== 0) throw new HakuError('internal.error', `tar could not read the change of the container (${code === null ? 'it was ended' : `exit code ${code}`}). Was the container started, or is the disk damaged? tar says: ${printable((await complaints).trim().slice(0, 500))}`)
+  }
   try {
-    yield* readTar(tar.stdout)
+    yield* readTar(output())
   } finally {
     tar.kill()
-    signal?.throwIfAborted()
   }
-  await fed
-  const [code] = (await ended) as [number | null]
-  if (code !== 0 && code !== null) throw new HakuError('internal.error', `tar could not read the change of the container (exit code ${code}): ${printable((await complaints).trim().slice(0, 500))}`)
 }
 
 /** Whether this machine has the tar that {@link readTree} needs. */

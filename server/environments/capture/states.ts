@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -35,10 +36,15 @@ export function createCapturedStates(directory: string): CapturedStates {
     },
     async save(environment, state) {
       await mkdir(directory, { recursive: true, mode: 0o700 })
-      // Read after a crash only whole: the name comes last.
-      const temporary = `${pathOf(environment)}.new`
-      await pipeline(Readable.from(records(state), { objectMode: false }), createWriteStream(temporary, { mode: 0o600, flush: true }))
-      await rename(temporary, pathOf(environment))
+      // Read after a crash only whole: the name comes last. No environment's name has this character.
+      const temporary = `${pathOf(environment)}~`
+      try {
+        await pipeline(Readable.from(records(state), { objectMode: false }), createWriteStream(temporary, { mode: 0o600, flush: true }))
+        await rename(temporary, pathOf(environment))
+      } catch (error) {
+        await rm(temporary, { force: true })
+        throw error
+      }
     },
     async remove(environment) {
       await rm(pathOf(environment), { force: true })
@@ -48,29 +54,35 @@ export function createCapturedStates(directory: string): CapturedStates {
 
 // --- internal ---
 
-/** What ends the file: one that was cut does not have it. */
-const END = 'end'
-
-/** `signature / path NUL` each, because a path may hold anything else. */
+/** `signature / path NUL` each, because a path may hold anything else; then the digest of all that. */
 function* records({ tree, ...head }: CapturedState): Generator<Buffer> {
+  const hash = createHash('sha256')
+  const flush = (text: string) => {
+    const bytes = Buffer.from(text, 'latin1')
+    hash.update(bytes)
+    return bytes
+  }
   let batch = `${JSON.stringify(head)}\0`
   for (const [path, signature] of tree) {
     batch += `${signature}/${path}\0`
     if (batch.length < 65_536) continue
-    yield Buffer.from(batch, 'latin1')
+    yield flush(batch)
     batch = ''
   }
-  yield Buffer.from(`${batch}${END}`, 'latin1')
+  yield flush(batch)
+  yield Buffer.from(hash.digest('hex'), 'latin1')
 }
 
 async function read(path: string): Promise<CapturedState> {
   const tree: Tree = new Map()
+  const hash = createHash('sha256')
   let head: Omit<CapturedState, 'tree'> | undefined
   let rest = ''
   for await (const chunk of createReadStream(path, { encoding: 'latin1', highWaterMark: 256 * 1024 }) as AsyncIterable<string>) {
     const found = (rest + chunk).split('\0')
     rest = found.pop() ?? ''
     for (const record of found) {
+      hash.update(`${record}\0`, 'latin1')
       if (!head) {
         head = JSON.parse(record) as Omit<CapturedState, 'tree'>
         continue
@@ -79,6 +91,6 @@ async function read(path: string): Promise<CapturedState> {
       tree.set(record.slice(slash + 1), record.slice(0, slash))
     }
   }
-  if (!head || rest !== END) throw new Error(`${path} was cut`)
+  if (!head || rest !== hash.digest('hex')) throw new Error(`${path} was cut or changed`)
   return { ...head, tree }
 }

@@ -1,3 +1,4 @@
+import { HakuError } from '#core/errors.ts'
 import type { TarEntry } from '#core/tarballs/tar/entry.ts'
 import { parentOf } from './tree.ts'
 
@@ -13,7 +14,13 @@ export function opaqueEntry(directory: string): TarEntry {
 
 export function whiteoutEntry(deleted: string): TarEntry {
   const parent = parentOf(deleted)
+  if (deleted === '' || deleted.endsWith('/')) throw new HakuError('internal.error', 'A layer was to delete a path without a name')
   return emptyFile(parent === '' ? `${PREFIX}${deleted}` : `${parent}/${PREFIX}${deleted.slice(parent.length + 1)}`)
+}
+
+/** Whether a name in this path is one of those that mean something else in a layer. */
+export function isReserved(path: string): boolean {
+  return path.split('/').some((name) => name.startsWith(PREFIX))
 }
 
 /** The path that an entry of a layer deletes; `undefined` if it is no whiteout. */

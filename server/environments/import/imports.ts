@@ -71,7 +71,7 @@ interface Job {
 
 async function publish(options: ImportsOptions, job: Job): Promise<number> {
   const { tarballs, versions, marks } = options
-  const basis = await findBasis(tarballs, marks, { environment: job.environment, diffIds: job.image.layers.map(({ digest }) => digest) })
+  const basis = await findBasis({ tarballs, marks, environment: job.environment, diffIds: job.image.layers.map(({ digest }) => digest), signal: job.signal })
   // It may be one of another environment, which nobody keeps from being removed.
   return basis ? versions.use(basis.environment, basis.version, () => write(options, job, basis)) : write(options, job, undefined)
 }
