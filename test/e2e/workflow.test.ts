@@ -5,9 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { askEngine, importImage } from '../../build/engine-api.mjs'
 import { provideDebianArchive } from '../../build/images.mjs'
 import { startTestEngine, type TestEngine, whyNoEngines } from '#test/engines/engine.ts'
-import { type Cluster, type ClusterOptions, startCluster } from '#test/support/cluster.ts'
-import { createTestBucket, type TestBucket } from '#test/support/s3-bucket.ts'
-import { type S3Server, startS3Server, whyNoS3Server } from '#test/support/s3-server.ts'
+import { type Cluster, startCluster } from '#test/support/cluster.ts'
+import { whyNoS3Server } from '#test/support/s3-server.ts'
+import { type S3Storage, startS3Storage } from '#test/support/s3-storage.ts'
 import { openTerminal } from '#test/support/terminal.ts'
 
 const missing = whyNoEngines()
@@ -20,22 +20,10 @@ const BASE = 'debian:bookworm-test'
 describe.skipIf(missing).each(noS3 ? (['directory'] as const) : (['directory', 'S3'] as const))('the example workflow of the guide, tarballs in %s', (storage) => {
   const engines: TestEngine[] = []
   let cluster: Cluster
-  let s3: { server: S3Server; bucket: TestBucket } | undefined
+  let s3: S3Storage | undefined
 
   /** Names of everything on the storage of the tarballs. */
   const stored = () => (s3 ? s3.bucket.names() : readdirSync(join(cluster.sharedDir, 'hakuriver-containers')))
-
-  async function startStorage(): Promise<Pick<ClusterOptions, 'config' | 'env'>> {
-    if (storage === 'directory') return {}
-    const server = await startS3Server()
-    s3 = { server, bucket: await createTestBucket(server) }
-    const { bucket, prefix } = s3.bucket.options
-    const { accessKeyId, secretAccessKey } = server.credentials
-    return {
-      config: { storage: { url: `s3://${bucket}/${prefix.replace(/\/$/, '')}`, endpoint: server.endpoint } },
-      env: { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey },
-    }
-  }
 
   beforeAll(async () => {
     const archive = await provideDebianArchive()
@@ -44,16 +32,16 @@ describe.skipIf(missing).each(noS3 ? (['directory'] as const) : (['directory', '
     const node = await startTestEngine()
     engines.push(node)
     await importImage(host.socketPath, createReadStream(archive), BASE)
+    if (storage === 'S3') s3 = await startS3Storage()
     // nodeA has an Engine of its own, nodeB shares the Host's.
-    cluster = await startCluster({ hostSocket: host.socketPath, nodes: { nodeA: node.socketPath, nodeB: host.socketPath }, ...(await startStorage()) })
+    cluster = await startCluster({ hostSocket: host.socketPath, nodes: { nodeA: node.socketPath, nodeB: host.socketPath }, ...s3?.cluster })
     mkdirSync(join(cluster.sharedDir, 'shared_data'), { recursive: true })
     writeFileSync(join(cluster.sharedDir, 'shared_data', 'analyze_data.sh'), 'hello --greeting="only the packaged environment says this"\n')
   }, 240_000)
   afterAll(async () => {
     await cluster?.stop()
     for (const engine of engines) await engine.stop()
-    await s3?.bucket.remove()
-    await s3?.server.close()
+    await s3?.close()
   }, 60_000)
 
   const run = async (command: string, ...args: string[]) => {
