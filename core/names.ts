@@ -37,10 +37,19 @@ export function parseEnvironmentReference(text: string): EnvironmentReference {
   return { name, version: parseVersionNumber(text.slice(at + 1)) }
 }
 
+/** The highest number that a version may have. What has a higher one is no version: it was made by somebody else, or by mistake. */
+export const MAX_VERSION = 999_999_999_999
+
+/** The number of a version as it is written: no leading zeros, nothing beyond {@link MAX_VERSION}. `undefined` for anything else. */
+export function readVersionNumber(text: string): number | undefined {
+  return /^(?:0|[1-9]\d{0,11})$/.test(text) ? Number(text) : undefined
+}
+
 /** The number of a version: Unix seconds, as in the name of its tarball. @throws `usage.invalid` */
 export function parseVersionNumber(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new HakuError('usage.invalid', `${quote(text)} is not a version. Write the number that "hakuriver env log" shows, such as 1700000000.`)
-  return Number(text)
+  const version = readVersionNumber(text)
+  if (version === undefined) throw new HakuError('usage.invalid', `${quote(text)} is not a version. Write the number that "hakuriver env log" shows, such as 1700000000.`)
+  return version
 }
 
 /** Whether `name` may name a node. Host names with underscores exist, so they are allowed. */

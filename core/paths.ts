@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { isEnvironmentName } from './names.ts'
+import { isEnvironmentName, readVersionNumber } from './names.ts'
 
 /**
  * Every path and every derived name that HakuRiver uses. Nobody else joins path strings.
@@ -110,13 +110,14 @@ export function manifestFileName(environment: string, version: number): string {
   return `${environment}-${version}.json`
 }
 
-const TARBALL_FILE_RE = /^(?<environment>.+)-(?<version>\d{1,15})\.tar$/
+const TARBALL_FILE_RE = /^(?<environment>.+)-(?<version>\d+)\.tar$/
 
 /** Environment and version of a tarball's file name, or `undefined` if it is not one: only the last `-<digits>` is the version. */
 export function parseTarballFileName(fileName: string): { environment: string; version: number } | undefined {
   const groups = TARBALL_FILE_RE.exec(fileName)?.groups
-  if (!groups?.['environment'] || !groups['version'] || !isEnvironmentName(groups['environment'])) return undefined
-  return { environment: groups['environment'], version: Number(groups['version']) }
+  const version = readVersionNumber(groups?.['version'] ?? '')
+  if (!groups?.['environment'] || version === undefined || !isEnvironmentName(groups['environment'])) return undefined
+  return { environment: groups['environment'], version }
 }
 
 /** What all temporary keys begin with. Neither an environment name nor a listing ever does. */

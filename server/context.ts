@@ -27,6 +27,7 @@ import { removeLateImages, undoOperation } from './environments/recovery.ts'
 import { createPrefetch, type Prefetch } from './environments/prefetch.ts'
 import { createRollbacks, type Rollbacks } from './environments/rollback.ts'
 import { createTrials } from './environments/trial.ts'
+import { createVerifications, type Verifications } from './environments/verifications.ts'
 import { createVersions, type Versions } from './environments/versions.ts'
 import { checkHealth } from './health.ts'
 import { createNodes, type Nodes } from './nodes/nodes.ts'
@@ -46,6 +47,7 @@ export interface HostContext {
   operations: Operations
   containers: Containers
   versions: Versions
+  verifications: Verifications
   packaging: Packaging
   deletions: Deletions
   diffs: Diffs
@@ -94,29 +96,32 @@ export async function createContext(config: Config): Promise<HostContext> {
   const marks = await createVersionMarks(database)
   const nodesWith = (environment: string, version: number) => nodes.list().filter(({ images }) => images.some((image) => image.environment === environment && image.version === version)).map(({ hostname }) => hostname)
   const versions = createVersions({ tarballs, marks, keepVersions: config.docker.keep_versions, unfinishedTasks: store.unfinishedOf, nodesWith })
-  const tasks = createTasks({ store, nodes, versions, dispatcher, docker: config.docker })
+  const verifications = createVerifications({ operations, tarballs, versions, marks })
+  const tasks = createTasks({ store, nodes, versions, marks, verifications, dispatcher, docker: config.docker })
   const states = createCapturedStates(state.captures)
   const output = createOutput({ store, paths })
   const trials = createTrials({ tasks, output, versions, marks })
   await trials.recover()
+  verifications.recover()
   const packaging = createPackaging({ engine, containers, operations, tarballs, versions, marks, states, trials, spoolDirectory: state.spool })
   const terminals = createTerminals({ engine, containers })
 
   return {
     layerSources: createLayerSources(nodes),
-    config, tokens, engine, tarballs, operations, containers, versions, packaging, terminals, nodes, tasks,
+    config, tokens, engine, tarballs, operations, containers, versions, verifications, packaging, terminals, nodes, tasks,
     output,
     deletions: createDeletions({ operations, versions, tasks }),
-    diffs: createDiffs({ tarballs, versions }),
-    exports: createExports({ tarballs, versions }),
-    forks: createForks({ engine, containers, operations, tarballs, versions }),
+    diffs: createDiffs({ tarballs, versions, marks }),
+    exports: createExports({ tarballs, versions, marks }),
+    forks: createForks({ engine, containers, operations, tarballs, versions, marks }),
     imports: createImports({ engine, operations, tarballs, versions, marks, spoolDirectory: state.spool }),
-    prefetch: createPrefetch({ operations, versions, nodes, dispatcher }),
+    prefetch: createPrefetch({ operations, versions, verifications, nodes, dispatcher }),
     rollbacks: createRollbacks({ operations, tarballs, versions, marks }),
     health: () => checkHealth(engine, paths),
     async close() {
       await terminals.closeAll()
       await operations.close()
+      await verifications.close()
       nodes.close()
       tasks.close()
       dispatcher.close()

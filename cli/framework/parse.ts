@@ -18,7 +18,7 @@ export function parseCommandLine(command: Command, argv: string[]): CommandConte
   // Whoever asks for help is not told what is missing.
   if (values['help'] !== true) {
     assertPositionals(defs, positionals)
-    assertRequired(defs, values)
+    assertRequired(command, values)
     if (command.rest && split.rest.length === 0) throw usage(`${command.rest.name.toUpperCase()} is missing: write it after all options, best behind "--".`)
   }
   return { args: { ...optionValues(defs, values), ...positionalValues(defs, positionals) } as CommandContext['args'], rest: split.rest }
@@ -112,9 +112,11 @@ function assertPositionals(defs: CommandArgs, given: string[]): void {
   }
 }
 
-function assertRequired(defs: CommandArgs, values: Values): void {
-  for (const [name, def] of Object.entries(defs)) {
-    if (def.type === 'string' && def.required && values[name] === undefined) throw usage(`--${name} is missing. Options stand before the arguments.`)
+function assertRequired(command: Command, values: Values): void {
+  for (const [name, def] of Object.entries(allArgs(command))) {
+    if (def.type !== 'string' || !def.required || values[name] !== undefined) continue
+    const place = command.rest ? ` before the ${command.rest.name}: what follows its first word is not looked at` : ''
+    throw usage(`--${name} is missing. Write --${name} ${def.valueHint.toUpperCase()}${place}.`)
   }
 }
 

@@ -46,7 +46,7 @@ export const hostApi = defineEndpoints({
   importVersion: {
     method: 'POST', path: '/api/environments/{name}/import', summary: 'Make an archive of an image (docker save, podman save, skopeo) the newest version', role: 'admin', params: name, query: schemas.importQuery,
     upload: ['application/x-tar', 'application/octet-stream', 'application/gzip'], maxBodyBytes: 1024 ** 4, response: { status: 201, body: schemas.importedVersion },
-    errors: ['environment.name_invalid', 'import.refused', 'environment.busy', 'storage.full', 'storage.unavailable'],
+    errors: ['environment.name_invalid', 'import.refused', 'environment.busy', 'version.no_number_left', 'storage.full', 'storage.unavailable'],
   },
   diffVersions: {
     method: 'GET', path: '/api/environments/{name}/diff', summary: 'Files and packages that differ between two versions', role: 'admin', params: name, query: schemas.diffQuery, response: { status: 200, body: schemas.versionDiff },
@@ -72,6 +72,10 @@ export const hostApi = defineEndpoints({
   prefetchVersion: {
     method: 'POST', path: '/api/environments/{name}/prefetch', summary: 'Load a version on nodes before a task needs it', role: 'admin', params: name, body: schemas.prefetchBody, response: { status: 202, body: schemas.operation },
     errors: ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'tarball.damaged', 'node.not_found', 'storage.unavailable'],
+  },
+  verifyVersion: {
+    method: 'POST', path: '/api/environments/{name}/versions/{version}/verify', summary: 'Read the version from the storage and compare its digests: marks it as damaged, or lifts the mark', role: 'admin', params: nameAndVersion, response: { status: 202, body: schemas.operation },
+    errors: ['environment.name_invalid', 'tarball.not_found', 'storage.unavailable'],
   },
 
   listOperations: { method: 'GET', path: '/api/operations', summary: 'Work in the background, newest first', role: 'admin', query: schemas.pageQuery, response: { status: 200, body: schemas.page(schemas.operation) }, errors: [] },

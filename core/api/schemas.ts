@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { isEnvironmentName, ENVIRONMENT_NAME_RULE, isNodeName, quote } from '../names.ts'
+import { isEnvironmentName, ENVIRONMENT_NAME_RULE, isNodeName, MAX_VERSION, quote } from '../names.ts'
 import { taskReasons, taskStates, taskWishes } from '../tasks/states.ts'
 
 /** Shapes on the wire. Times are ISO 8601 UTC, sizes are bytes, ids are strings that sort by time. */
@@ -117,7 +117,9 @@ export const environment = z.object({
 })
 export type Environment = z.infer<typeof environment>
 
-export const versionNumber = z.coerce.number().int().nonnegative().max(999_999_999_999_999)
+/** In paths and queries. */
+export const versionNumber = z.coerce.number().int().nonnegative().max(MAX_VERSION)
+const versionInBody = z.int().nonnegative().max(MAX_VERSION)
 
 export const fileChange = z.object({
   /** Without `/` in front. Bytes that are no UTF-8 are written as `\xHH`. */
@@ -165,7 +167,7 @@ export const versionDiff = z.object({
 export type VersionDiff = z.infer<typeof versionDiff>
 
 export const rollbackBody = z.strictObject({
-  version: z.int().nonnegative(),
+  version: versionInBody,
   note: z.string().max(4096).default(''),
   author: z.string().max(128).default(''),
 })
@@ -193,7 +195,7 @@ export const deletionPlan = z.object({
 export type DeletionPlan = z.infer<typeof deletionPlan>
 
 export const deletionBody = z.strictObject({
-  versions: z.array(z.int().nonnegative()).min(1).max(10_000),
+  versions: z.array(versionInBody).min(1).max(10_000),
   /** Delete what is pinned too, and what only queued tasks need: they fail. */
   force: z.boolean().default(false),
 })
@@ -212,7 +214,7 @@ export const forkBody = z.strictObject({
   /** Name of the new environment. */
   name: environmentName,
   /** The current one unless said. */
-  version: z.int().nonnegative().optional(),
+  version: versionInBody.optional(),
 })
 export type ForkBody = z.infer<typeof forkBody>
 
@@ -243,13 +245,13 @@ export const prefetchBody = z.strictObject({
   /** Hostnames; empty: every node that is online. */
   nodes: z.array(z.string()).max(1000).default([]),
   /** The current one unless said. */
-  version: z.int().nonnegative().optional(),
+  version: versionInBody.optional(),
 })
 export type PrefetchBody = z.infer<typeof prefetchBody>
 
 // --- operations ---
 
-export const operationKind = z.enum(['create_container', 'create_version', 'rollback', 'fork', 'prefetch_version'])
+export const operationKind = z.enum(['create_container', 'create_version', 'rollback', 'fork', 'prefetch_version', 'verify_version'])
 export const operationState = z.enum(['running', 'succeeded', 'failed', 'cancelled'])
 export const operationProgress = z.object({
   /** What is being done now: `pull`, `stop`, `commit`, `save`, … */
@@ -416,7 +418,7 @@ export const submitBody = z.strictObject({
   command: z.array(argument).min(1).max(10_000).refine((argv) => argv[0] !== '', 'begins with an empty word'),
   environment: environmentName,
   /** The current one unless said. */
-  version: z.int().nonnegative().optional(),
+  version: versionInBody.optional(),
   /** `HOST[:NUMA][::GPU,…]`, one task each; empty: the Host picks a node. */
   targets: z.array(z.string()).max(1000).default([]),
   /** CPUs to reserve, and the limit; 0 reserves nothing and sets no limit. */

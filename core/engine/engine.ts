@@ -38,6 +38,8 @@ export interface ContainerDetails extends ContainerSummary {
   /** Directory on the Engine's machine with what the container changed, where the storage driver has one. */
   upperDir: string | undefined
   exitCode: number
+  /** How often the Engine has started it again by itself. */
+  restartCount: number
   outOfMemory: boolean
   /** The Engine's own words on why it did not start; empty if it did. */
   error: string

@@ -2,7 +2,7 @@ import { errorMessage, HakuError } from '../errors.ts'
 import { tarballFileName } from '../paths.ts'
 import { blobPath, imageDocuments } from './documents.ts'
 import { imageConfig, type ImageIdentity } from './image-config.ts'
-import type { VersionLayer, VersionManifest } from './manifest.ts'
+import { MAX_IMAGE_LAYERS, type VersionLayer, type VersionManifest } from './manifest.ts'
 import type { SpooledLayer } from './spool.ts'
 import type { TarballWriter } from './store.ts'
 import { encodeFile } from './tar/encode.ts'
@@ -32,9 +32,12 @@ export interface AssembleOptions {
  *
  * Nothing in it depends on anything but its layers and {@link ImageIdentity}: the same environment packaged again gives the same layers
  * at the same places.
+ *
+ * @throws `image.too_many_layers` before anything is written
  */
 export async function assembleTarball(options: AssembleOptions): Promise<VersionManifest> {
   const { writer, reused, added, image, signal, onProgress } = options
+  assertLayerCount(image, reused.length + added.length)
   const layers = [...reused]
   let newBytes = 0
   for (const layer of added) {
@@ -72,6 +75,11 @@ export function layersEnd(layers: readonly VersionLayer[]): number {
 }
 
 // --- internal ---
+
+function assertLayerCount({ environment, version }: ImageIdentity, count: number): void {
+  if (count <= MAX_IMAGE_LAYERS) return
+  throw new HakuError('image.too_many_layers', `${tarballFileName(environment, version)} would have ${count} layers, and an Engine takes ${MAX_IMAGE_LAYERS}. Start from an image with fewer layers, or squash the one that the environment began with ("docker export" of a container of it, then "docker import"). Nothing was published.`)
+}
 
 async function copyLayer(layer: SpooledLayer, { writer, image, signal, onProgress }: AssembleOptions): Promise<void> {
   let copied = 0

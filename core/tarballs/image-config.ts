@@ -48,14 +48,14 @@ export function imageConfig(image: ImageIdentity, diffIds: readonly string[]): s
 const publishedConfig = z.object({
   architecture: z.string(),
   os: z.string(),
-  variant: z.string().optional(),
+  variant: z.string().nullish(),
   config: z.record(z.string(), z.unknown()).nullish(),
 })
 
 /** What of a published configuration goes on into a later version of the same environment, or of another. */
 export function identityOf(config: string): Pick<ImageIdentity, 'architecture' | 'os' | 'variant' | 'env' | 'baseConfig'> {
-  const { config: run, ...platform } = publishedConfig.parse(JSON.parse(config))
-  return { ...platform, env: z.array(z.string()).nullish().parse(run?.['Env']) ?? [], baseConfig: run ?? undefined }
+  const { config: run, variant, ...platform } = publishedConfig.parse(JSON.parse(config))
+  return { ...platform, variant: variant ?? undefined, env: z.array(z.string()).nullish().parse(run?.['Env']) ?? [], baseConfig: run ?? undefined }
 }
 
 // --- internal ---

@@ -1,4 +1,8 @@
 import { z } from 'zod'
+import { MAX_VERSION } from '../names.ts'
+
+/** Engines with a graph driver refuse to make a container of an image with more ("max depth exceeded"). */
+export const MAX_IMAGE_LAYERS = 125
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/)
 
@@ -16,7 +20,7 @@ export type VersionLayer = z.infer<typeof layerSchema>
 export const versionManifestSchema = z.strictObject({
   formatVersion: z.literal(2),
   environment: z.string(),
-  version: z.int().nonnegative(),
+  version: z.int().nonnegative().max(MAX_VERSION),
   baseImage: z.string(),
   created: z.iso.datetime(),
   author: z.string(),

@@ -27,7 +27,7 @@ export function createTarballStore(driver: StreamingDriver, ownerId: string): Ta
     const found = environment === undefined ? await driver.listEntries() : [...(await driver.listEntries(`${environment}-`)), ...(await driver.listEntries(TEMPORARY_PREFIX))]
     const waiting = new Set(found.map(({ key }) => tarballWaitingFor(key)))
     const entries = found.flatMap(({ key, size }) => {
-      const parsed = parseExactly(key)
+      const parsed = parseTarballFileName(key)
       return parsed && !waiting.has(key) ? [{ ...parsed, fileName: key, size }] : []
     })
     return entries.sort(byEnvironmentThenNewest)
@@ -162,12 +162,6 @@ function byEnvironmentThenNewest(left: TarballEntry, right: TarballEntry): numbe
   return right.version - left.version
 }
 
-/** `env-007.tar` parses, but version 7 is `env-7.tar`: only a name that we would give ourselves is one of ours. */
-function parseExactly(fileName: string): { environment: string; version: number } | undefined {
-  const parsed = parseTarballFileName(fileName)
-  return parsed && tarballFileName(parsed.environment, parsed.version) === fileName ? parsed : undefined
-}
-
 /** A mistake of ours, found before anything is visible. */
 function assertDescribes(manifest: VersionManifest, entry: TarballEntry): void {
   const { environment, version, size } = versionManifestSchema.parse(manifest)
@@ -220,7 +214,7 @@ function tarballWaitingFor(key: string): string | undefined {
 /** The tarball that a crash left between its own name and that of its manifest. */
 async function unfinishedTarball(driver: StreamingDriver, temporary: string): Promise<string | undefined> {
   const tarballKey = tarballWaitingFor(temporary)
-  const version = tarballKey === undefined ? undefined : parseExactly(tarballKey)
+  const version = tarballKey === undefined ? undefined : parseTarballFileName(tarballKey)
   if (!tarballKey || !version || !(await driver.stat(tarballKey))) return undefined
   const isPublished = (await driver.stat(manifestFileName(version.environment, version.version))) !== undefined
   return isPublished ? undefined : tarballKey

@@ -74,4 +74,9 @@ export const migrations: Record<string, Migration> = {
         .execute()
     },
   },
+  '003-suspected-versions': {
+    async up(db: Kysely<unknown>) {
+      await db.schema.alterTable('version_marks').addColumn('suspected_by', 'text').execute()
+    },
+  },
 }

@@ -11,7 +11,7 @@ export interface Tables {
 
 interface OperationTable {
   id: string
-  kind: 'create_container' | 'create_version' | 'rollback' | 'fork' | 'prefetch_version'
+  kind: 'create_container' | 'create_version' | 'rollback' | 'fork' | 'prefetch_version' | 'verify_version'
   environment: string
   state: 'running' | 'succeeded' | 'failed' | 'cancelled'
   progress: string
@@ -71,6 +71,8 @@ interface VersionMarkTable {
   /** 0 or 1. */
   candidate: number
   damage: string | null
+  /** The node that found the damage, as long as the Host has not looked itself. */
+  suspected_by: string | null
 }
 
 export type OperationRow = Selectable<OperationTable>

@@ -38,6 +38,8 @@ export interface ContainersOptions {
 const IDLE_COMMAND = ['/bin/sh', '-c', 'while :; do sleep 86400; done']
 /** What does not stay up dies within this time. */
 const SETTLE_MS = 300
+/** What is started again and again ends again within this time. */
+const NEXT_END_MS = 2000
 export const STOP_GRACE_SECONDS = 10
 
 export function createContainers({ engine, operations, allowedMounts }: ContainersOptions): Containers {
@@ -187,13 +189,28 @@ async function startAndSettle(engine: Engine, id: string, body: CreateContainerB
     await engine.startContainer(id)
   } catch (error) {
     if (error instanceof HakuError && /no such file|not found|executable/i.test(error.message)) {
-      throw new HakuError('container.no_shell', `The image ${quote(body.image)} has no /bin/sh, so nobody could work in it. Choose an image with a shell.`, { cause: error })
+      throw noShell(body, error)
     }
     throw error
   }
   await context.report({ phase: 'verify' })
-  const exitCode = await exitWithin(SETTLE_MS, engine, id, context)
-  if (exitCode !== undefined) throw new HakuError('container.exited', `A container of ${quote(body.image)} does not stay up: its idle process ended at once with code ${exitCode}. Is the image for this machine's architecture, and does it have "sleep"?`)
+  const ended = await exitWithin(SETTLE_MS, engine, id, context)
+  context.signal.throwIfAborted()
+  // An Engine starts what has ended again and again, as the restart policy says, and then nothing ever stops running.
+  const found = await engine.inspectContainer(id)
+  if (!found) throw new HakuError('container.exited', `The new container of ${quote(body.image)} is gone. Was it removed by another program? Create it again.`)
+  if (ended === undefined && found.status === 'running' && found.restartCount === 0) return
+  // One that runs at this moment, but not for the first time, soon tells how it ends.
+  const exitCode = ended ?? (found.status === 'running' ? await exitWithin(NEXT_END_MS, engine, id, context) : found.exitCode)
+  if (exitCode !== undefined && NOT_RUNNABLE.includes(exitCode)) throw noShell(body)
+  throw new HakuError('container.exited', `A container of ${quote(body.image)} does not stay up: its idle process ended at once${exitCode === undefined ? '' : ` with code ${exitCode}`}. Is the image for this machine's architecture, and does it have "sleep"?`)
+}
+
+/** How the Engine's init ends when it can not run what it should: not executable, and not found. */
+const NOT_RUNNABLE: readonly number[] = [126, 127]
+
+function noShell({ image }: CreateContainerBody, cause?: unknown): HakuError {
+  return new HakuError('container.no_shell', `The image ${quote(image)} has no /bin/sh that can be run, so nobody could work in it. Choose an image with a shell.`, { cause })
 }
 
 /** The exit code of a container that ends within this time; `undefined` if it runs on. */

@@ -8,7 +8,9 @@ import type { OperationContext, Operations } from '../operations/operations.ts'
 import { manifestOf, openArchive } from './archive.ts'
 import { assertNameFree, type Containers, createIdle } from './containers.ts'
 import { removeOwnImage } from './own-image.ts'
+import type { VersionMarks } from './marks.ts'
 import type { CreateUndo } from './recovery.ts'
+import { markingDamage } from './verify.ts'
 import type { Versions } from './versions.ts'
 
 /** Persistent containers made from versions: a new environment that begins where another stands, or one whose container is gone. */
@@ -23,6 +25,7 @@ export interface ForksOptions {
   operations: Operations
   tarballs: TarballStore
   versions: Pick<Versions, 'use'>
+  marks: Pick<VersionMarks, 'set'>
 }
 
 export function createForks(options: ForksOptions): Forks {
@@ -49,13 +52,13 @@ interface Job {
   context: OperationContext
 }
 
-async function fork({ engine, containers, tarballs }: ForksOptions, { name, manifest, context }: Job): Promise<Container> {
+async function fork({ engine, containers, tarballs, marks }: ForksOptions, { name, manifest, context }: Job): Promise<Container> {
   await assertNameFree(engine, name)
   const tag = forkTag(name, manifest.environment, manifest.version)
   const undo: CreateUndo = { name, ownImage: tag }
   await context.setUndo(undo)
   try {
-    await tagVersion(engine, tarballs, { tag, manifest, context })
+    await tagVersion({ engine, tarballs, marks }, { tag, manifest, context })
   } catch (error) {
     await removeOwnImage(engine, tag)
     await context.setUndo(null)
@@ -69,14 +72,14 @@ async function fork({ engine, containers, tarballs }: ForksOptions, { name, mani
  * Has the version in the Host's Engine, under a tag that is the container's own: it is there as long as the container, and nobody
  * else's tag is moved or taken away, not even on a machine whose Engine also serves a Runner.
  */
-async function tagVersion(engine: Engine, tarballs: TarballStore, { tag, manifest, context }: Omit<Job, 'name'> & { tag: string }): Promise<void> {
+async function tagVersion({ engine, tarballs, marks }: Pick<ForksOptions, 'engine' | 'tarballs' | 'marks'>, { tag, manifest, context }: Omit<Job, 'name'> & { tag: string }): Promise<void> {
   const [repository = '', name = ''] = tag.split(':')
   const known = await findImage(engine, manifest)
   if (known !== undefined) return engine.tagImage(known, repository, name)
   const totalBytes = manifest.layers.reduce((sum, { size }) => sum + size, 0)
   await context.report({ phase: 'load', bytes: 0, totalBytes })
   const archive = openArchive(tarballs, manifest, { tag, onProgress: (bytes) => void context.report({ phase: 'load', bytes, totalBytes }) })
-  await engine.loadImage(archive, { signal: context.signal })
+  await markingDamage(marks, manifest, () => engine.loadImage(archive, { signal: context.signal }))
   if ((await findImage(engine, manifest)) === undefined) throw new HakuError('tarball.damaged', `${tarballFileName(manifest.environment, manifest.version)} was loaded, and the image it should hold is not there. Package the environment again.`)
 }
 

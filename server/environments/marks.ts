@@ -7,8 +7,10 @@ export interface VersionMark {
   isPinned: boolean
   /** Still being tested: nobody is given it as the newest. */
   isCandidate: boolean
-  /** What a node found wrong with it; nobody is given it, and nothing is built on it. */
+  /** What was found wrong with it; nobody is given it, and nothing is built on it. */
   damage: string | null
+  /** The node that found it, as long as the Host has not looked itself. */
+  suspectedBy: string | null
 }
 
 export interface VersionMarks {
@@ -16,25 +18,28 @@ export interface VersionMarks {
   set(environment: string, version: number, change: Partial<VersionMark>): Promise<void>
   /** Versions that are being tested. */
   candidates(): { environment: string; version: number }[]
+  /** Versions that a node says are damaged, and the Host has not looked at. */
+  suspects(): { environment: string; version: number }[]
   /** The version is gone. */
   forget(environment: string, version: number): Promise<void>
 }
 
-const NO_MARK: VersionMark = { isPinned: false, isCandidate: false, damage: null }
+const NO_MARK: VersionMark = { isPinned: false, isCandidate: false, damage: null, suspectedBy: null }
 
 export async function createVersionMarks(database: Kysely<Tables>): Promise<VersionMarks> {
   const rows = await database.selectFrom('version_marks').selectAll().execute()
-  const marks = new Map(rows.map(({ environment, version, pinned, candidate, damage }) => [keyOf(environment, version), { environment, version, isPinned: pinned === 1, isCandidate: candidate === 1, damage }]))
+  const marks = new Map(rows.map(({ environment, version, pinned, candidate, damage, suspected_by: suspectedBy }) => [keyOf(environment, version), { environment, version, isPinned: pinned === 1, isCandidate: candidate === 1, damage, suspectedBy }]))
 
   return {
     get: (environment, version) => marks.get(keyOf(environment, version)) ?? NO_MARK,
     async set(environment, version, change) {
       const mark = { ...(marks.get(keyOf(environment, version)) ?? NO_MARK), ...change, environment, version }
-      const values = { environment, version, pinned: mark.isPinned ? 1 : 0, candidate: mark.isCandidate ? 1 : 0, damage: mark.damage }
+      const values = { environment, version, pinned: mark.isPinned ? 1 : 0, candidate: mark.isCandidate ? 1 : 0, damage: mark.damage, suspected_by: mark.suspectedBy }
       await database.insertInto('version_marks').values(values).onConflict((conflict) => conflict.columns(['environment', 'version']).doUpdateSet(values)).execute()
       marks.set(keyOf(environment, version), mark)
     },
     candidates: () => [...marks.values()].filter(({ isCandidate }) => isCandidate).map(({ environment, version }) => ({ environment, version })),
+    suspects: () => [...marks.values()].filter(({ suspectedBy }) => suspectedBy !== null).map(({ environment, version }) => ({ environment, version })),
     async forget(environment, version) {
       await database.deleteFrom('version_marks').where('environment', '=', environment).where('version', '=', version).execute()
       marks.delete(keyOf(environment, version))

@@ -4,6 +4,7 @@ import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
 import type { OperationContext, Operations } from '../operations/operations.ts'
+import type { Verifications } from './verifications.ts'
 import type { Versions } from './versions.ts'
 
 /** Loading of a version on nodes before a task needs it, as one operation. */
@@ -15,6 +16,7 @@ export interface Prefetch {
 export interface PrefetchOptions {
   operations: Operations
   versions: Versions
+  verifications: Pick<Verifications, 'suspect'>
   nodes: Pick<Nodes, 'list' | 'get'>
   dispatcher: Dispatcher
 }
@@ -60,7 +62,7 @@ async function prefetch(options: PrefetchOptions, { order, targets, context }: J
     context.signal.throwIfAborted()
   }
   const failures = results.flatMap((result, index) => (result.status === 'rejected' ? [{ hostname: targets[index]?.hostname ?? '', error: result.reason as unknown }] : []))
-  await quarantine(options.versions, order, failures)
+  await suspect(options.verifications, order, failures)
   assertNone(order, failures, targets.length)
   return options.versions.describe(order.environment, order.version)
 }
@@ -106,9 +108,8 @@ interface Failure {
   error: unknown
 }
 
-async function quarantine(versions: Versions, { environment, version }: VersionOrder, failures: readonly Failure[]): Promise<void> {
-  const damage = failures.map(({ error }) => error).find((error) => isHakuError(error, 'tarball.damaged'))
-  if (damage) await versions.quarantine(environment, version, errorMessage(damage))
+async function suspect(verifications: PrefetchOptions['verifications'], { environment, version }: VersionOrder, failures: readonly Failure[]): Promise<void> {
+  for (const { hostname, error } of failures) if (isHakuError(error, 'tarball.damaged')) await verifications.suspect({ environment, version, damage: error.message, node: hostname })
 }
 
 function assertNone({ fileName }: VersionOrder, failures: readonly Failure[], total: number): void {

@@ -17,15 +17,24 @@ export interface VerifyOptions {
  *
  * @throws `tarball.damaged`
  */
-export async function verifyLayers(manifest: VersionManifest, layers: readonly VersionLayer[], { tarballs, marks, signal, onProgress }: VerifyOptions): Promise<void> {
-  const archive = openArchive(tarballs, manifest, { layers, ...(onProgress && { onProgress }) })
+export function verifyLayers(manifest: VersionManifest, layers: readonly VersionLayer[], options: VerifyOptions): Promise<void> {
+  return markingDamage(options.marks, manifest, () => checkLayers(manifest, layers, options))
+}
+
+/** The same, and marks nothing. @throws `tarball.damaged` */
+export async function checkLayers(manifest: VersionManifest, layers: readonly VersionLayer[], { tarballs, signal, onProgress }: Omit<VerifyOptions, 'marks'>): Promise<void> {
+  for await (const chunk of openArchive(tarballs, manifest, { layers, ...(onProgress && { onProgress }) })) {
+    void chunk
+    signal.throwIfAborted()
+  }
+}
+
+/** Marks the version if `work`, which reads it, finds that it is damaged: the Host has read it, so that is sure. */
+export async function markingDamage<T>(marks: Pick<VersionMarks, 'set'>, { environment, version }: { environment: string; version: number }, work: () => Promise<T>): Promise<T> {
   try {
-    for await (const chunk of archive) {
-      void chunk
-      signal.throwIfAborted()
-    }
+    return await work()
   } catch (error) {
-    if (isHakuError(error, 'tarball.damaged')) await marks.set(manifest.environment, manifest.version, { damage: error.message })
+    if (isHakuError(error, 'tarball.damaged')) await marks.set(environment, version, { damage: error.message, suspectedBy: null })
     throw error
   }
 }

@@ -1,6 +1,6 @@
 import type { Environment, Version, VersionDetails } from '#core/api/schemas.ts'
 import { errorMessage, HakuError } from '#core/errors.ts'
-import { quote } from '#core/names.ts'
+import { MAX_VERSION, quote } from '#core/names.ts'
 import { tarballFileName } from '#core/paths.ts'
 import type { VersionManifest } from '#core/tarballs/manifest.ts'
 import type { TarballEntry, TarballStore } from '#core/tarballs/store.ts'
@@ -28,9 +28,7 @@ export interface Versions {
   details(environment: string, version: number): Promise<VersionDetails>
   /** Pinned versions stay until they are unpinned. @throws `tarball.not_found` */
   setPinned(environment: string, version: number, isPinned: boolean): Promise<Version>
-  /** Nobody is given the version any more, because its tarball is damaged. What was told first stays. */
-  quarantine(environment: string, version: number, damage: string): Promise<void>
-  /** The number of the next version. Grows even if the clock goes back. */
+  /** The number of the next version. Grows even if the clock goes back. @throws `version.no_number_left` */
   next(environment: string): Promise<number>
   /** Unfinished tasks that were promised this version, oldest first. */
   tasksOf(environment: string, version: number): NeedingTask[]
@@ -77,20 +75,20 @@ export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks,
     return unfinishedTasks(environment).filter((task) => task.version === version)
   }
 
-  async function toVersion(entry: TarballEntry, current: number | undefined): Promise<VersionDetails> {
+  async function toVersion(entry: TarballEntry): Promise<VersionDetails> {
     const { environment, version } = entry
     const { isPinned, isCandidate, damage } = marks.get(environment, version)
     const { manifest, trouble } = await readNote(tarballs, entry)
     return {
       ...entry,
-      created: manifest?.created ?? new Date(version * 1000).toISOString(),
+      created: manifest?.created ?? timeOf(version),
       author: manifest?.author ?? null,
       note: manifest?.note ?? null,
       baseImage: manifest?.baseImage ?? null,
       configDigest: manifest?.configDigest ?? null,
       newBytes: manifest?.newBytes ?? null,
       restores: manifest?.restores ?? null,
-      current: version === current,
+      current: false,
       pinned: isPinned,
       candidate: isCandidate,
       damage: damage ?? trouble,
@@ -103,8 +101,9 @@ export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks,
   }
 
   async function toEnvironment(name: string, entries: readonly TarballEntry[]): Promise<Environment> {
-    const current = entries.find(isUsable)?.version
-    const [latest, ...older] = await Promise.all(entries.map(async (entry) => withoutDetails(await toVersion(entry, current))))
+    const all = await Promise.all(entries.map(async (entry) => withoutDetails(await toVersion(entry))))
+    const current = all.find(({ candidate, damage }) => !candidate && damage === null)
+    const [latest, ...older] = all.map((version) => ({ ...version, current: version === current }))
     if (!latest) throw noVersion(name)
     return { name, latest, older }
   }
@@ -113,10 +112,10 @@ export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks,
     const entries = await tarballs.listVersions(environment)
     const entry = entries.find((each) => each.version === version)
     if (!entry) throw noSuchVersion(environment, version, entries)
-    return toVersion(entry, entries.find(isUsable)?.version)
+    return { ...(await toVersion(entry)), current: entry === (await findCurrent(entries)) }
   }
 
-  /** One that is on trial or damaged is not current, whatever its number. */
+  /** As far as its marks tell: one that is on trial or damaged is not current, whatever its number. */
   function isUsable({ environment, version }: TarballEntry): boolean {
     const { isCandidate, damage } = marks.get(environment, version)
     return !isCandidate && damage === null
@@ -125,13 +124,31 @@ export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks,
   async function choose(environment: string, version: number | undefined): Promise<TarballEntry> {
     const entries = (await tarballs.listVersions(environment)).filter((entry) => !leaving.has(keyOf(entry)))
     if (entries.length === 0) throw noVersion(environment)
-    const entry = version === undefined ? entries.find(isUsable) : entries.find((each) => each.version === version)
+    if (version === undefined) {
+      const current = await findCurrent(entries)
+      if (current) return current
+    }
     // Where none is named and none can be used, the newest tells why.
-    const { damage } = marks.get(environment, entry?.version ?? (version === undefined ? entries[0]?.version : undefined) ?? 0)
-    // What was found names the file and both digests.
-    if (damage !== null) throw new HakuError('tarball.damaged', `${damage} "hakuriver env log ${environment}" shows whether another version can be used.`)
-    if (!entry) throw noSuchVersion(environment, version, entries)
+    const entry = version === undefined ? entries[0] : entries.find((each) => each.version === version)
+    if (entry) await assertSound(entry)
+    if (!entry || version === undefined) throw noSuchVersion(environment, version, entries)
     return entry
+  }
+
+  /** The newest that can be used: its manifest can be read too. */
+  async function findCurrent(entries: readonly TarballEntry[]): Promise<TarballEntry | undefined> {
+    for (const entry of entries) if (isUsable(entry) && (await readNote(tarballs, entry)).trouble === null) return entry
+    return undefined
+  }
+
+  async function assertSound(entry: TarballEntry): Promise<void> {
+    const { environment, version } = entry
+    const { damage, suspectedBy } = marks.get(environment, version)
+    const found = damage ?? (await readNote(tarballs, entry)).trouble
+    if (found === null) return
+    // What was found names the file and both digests.
+    const cure = suspectedBy === null ? `"hakuriver env log ${environment}" shows whether another version can be used.` : `So says the node ${suspectedBy}; the Host reads it itself now. Try again when that is done, or use another version: "hakuriver env log ${environment}".`
+    throw new HakuError('tarball.damaged', `${found} ${cure}`)
   }
 
   async function toResolved({ environment, version, fileName }: TarballEntry): Promise<ResolvedVersion> {
@@ -170,7 +187,9 @@ export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks,
       return toResolved(await choose(environment, version))
     },
     async use(environment, version, work) {
-      const entry = await choose(environment, version)
+      let entry = await choose(environment, version)
+      // Somebody may have begun to remove it while it was looked at.
+      while (leaving.has(keyOf(entry))) entry = await choose(environment, version)
       const key = keyOf(entry)
       readers.set(key, (readers.get(key) ?? 0) + 1)
       try {
@@ -189,20 +208,20 @@ export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks,
       await marks.set(environment, version, { isPinned })
       return withoutDetails(await details(environment, version))
     },
-    async quarantine(environment, version, damage) {
-      if (marks.get(environment, version).damage !== null) return
-      console.error(`[hakuriver] [versions] ${tarballFileName(environment, version)} is given to nobody any more: ${damage}`)
-      await marks.set(environment, version, { damage })
-    },
     async next(environment) {
       const [newest] = await tarballs.listVersions(environment)
-      return Math.max(Math.floor(Date.now() / 1000), (newest?.version ?? 0) + 1)
+      const version = Math.max(Math.floor(Date.now() / 1000), (newest?.version ?? 0) + 1)
+      if (version > MAX_VERSION) throw new HakuError('version.no_number_left', `${newest?.fileName} has the highest number that a version may have, so ${quote(environment)} can not get another one. Who gave it that number? Delete it ("hakuriver env delete ${environment}@${newest?.version}"), or move it out of the tarball directory.`)
+      return version
     },
     async prune(environment, keep = keepVersions) {
       const superseded = (await tarballs.listVersions(environment)).filter(isUsable).slice(keep)
       for (const entry of superseded) {
         if (marks.get(environment, entry.version).isPinned || readers.has(keyOf(entry)) || tasksOf(environment, entry.version).length > 0) continue
-        await remove(environment, entry.version)
+        await remove(environment, entry.version).catch((error: unknown) => {
+          // The others go all the same, and this one is tried again the next time.
+          console.error(`[hakuriver] [versions] ${entry.fileName} is superseded and could not be removed: ${errorMessage(error)}`)
+        })
       }
     },
   }
@@ -212,6 +231,14 @@ export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks,
 
 function keyOf({ environment, version }: Pick<TarballEntry, 'environment' | 'version'>): string {
   return `${environment}-${version}`
+}
+
+/** Later ones have no four digits for the year, which is all that an ISO 8601 time on the wire may have. */
+const LAST_SECOND = 253_402_300_799
+
+/** When a version was made, as far as its number tells. */
+function timeOf(version: number): string {
+  return new Date(Math.min(version, LAST_SECOND) * 1000).toISOString()
 }
 
 function withoutDetails({ architecture: _architecture, os: _os, layers: _layers, ...version }: VersionDetails): Version {

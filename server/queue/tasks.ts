@@ -3,6 +3,8 @@ import { HakuError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
+import type { VersionMarks } from '../environments/marks.ts'
+import type { Verifications } from '../environments/verifications.ts'
 import type { Versions } from '../environments/versions.ts'
 import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
 import { planPlacements } from '../scheduler/plan.ts'
@@ -40,13 +42,15 @@ export interface Tasks {
 export interface TasksOptions {
   store: TaskStore
   nodes: Nodes
-  versions: Pick<Versions, 'use' | 'resolve' | 'details' | 'quarantine'>
+  versions: Pick<Versions, 'use' | 'resolve' | 'details'>
+  marks: Pick<VersionMarks, 'get'>
+  verifications: Pick<Verifications, 'suspect' | 'events'>
   dispatcher: Dispatcher
   docker: { network: string; tasks_privileged: boolean; additional_mounts: readonly string[]; allowed_mounts: readonly string[] }
 }
 
 /** The queue. Starts at once with what an earlier Host left unfinished. */
-export function createTasks({ store, nodes, versions, dispatcher, docker }: TasksOptions): Tasks {
+export function createTasks({ store, nodes, versions, marks, verifications, dispatcher, docker }: TasksOptions): Tasks {
   const reasons = new Map<string, string>()
   const missedBeats = new Map<string, number>()
   const deliveries = createDeliveries({ store, dispatcher, toOrder })
@@ -57,7 +61,7 @@ export function createTasks({ store, nodes, versions, dispatcher, docker }: Task
   }
 
   async function placeQueued(): Promise<void> {
-    const queued = waitingTasks(store.active())
+    const queued = await withSoundVersion(waitingTasks(store.active()))
     if (queued.length === 0) return
     const plan = planPlacements(queued, nodes.list().map((node) => capacityOf(node, store.active())))
     for (const { taskId, reason } of plan.waiting) reasons.set(taskId, reason)
@@ -65,6 +69,18 @@ export function createTasks({ store, nodes, versions, dispatcher, docker }: Task
       reasons.delete(taskId)
       await store.update(taskId, (task) => (task.state === 'queued' ? { state: 'assigned', node } : undefined))
     }
+  }
+
+  /** Those whose version may be given to a node now. What waits for one that is damaged fails; while that is not sure, it waits on. */
+  async function withSoundVersion(queued: readonly TaskRecord[]): Promise<TaskRecord[]> {
+    const sound: TaskRecord[] = []
+    for (const waiting of queued) {
+      const { damage, suspectedBy } = marks.get(waiting.environment, waiting.version)
+      if (damage === null) sound.push(waiting)
+      else if (suspectedBy !== null) reasons.set(waiting.id, `Waits for the Host to read its version: the node ${suspectedBy} says that it is damaged.`)
+      else await store.update(waiting.id, (task) => (task.state === 'queued' ? { state: 'failed', reason: 'sync_failed', message: damage, finished: new Date().toISOString() } : undefined))
+    }
+    return sound
   }
 
   /** Plans one after the other: two at once would give the same cores twice. */
@@ -118,19 +134,12 @@ export function createTasks({ store, nodes, versions, dispatcher, docker }: Task
     for (const task of lost) await deliveries.revive(task)
   }
 
-  /** Nobody else is given a damaged version, not even those who wait for it already. */
-  async function quarantine({ environment, version }: TaskRecord, damage: string): Promise<void> {
-    await versions.quarantine(environment, version, damage)
-    const finished = new Date().toISOString()
-    for (const { id } of store.active().filter((task) => task.environment === environment && task.version === version)) {
-      await store.update(id, (task) => (task.state === 'queued' ? { state: 'failed', reason: 'sync_failed', message: damage, finished } : undefined))
-    }
-  }
-
   const guard = (work: Promise<unknown>) => void work.catch((error: unknown) => console.error('[hakuriver] [queue]', error))
   nodes.events.on('online', () => guard(schedule()))
   nodes.events.on('heartbeat', (node, known) => guard(compare(node, new Set(known))))
   nodes.events.on('offline', (node) => guard(loseTasks(onNode(node.hostname), 'node_unreachable', `The node ${node.hostname} does not answer. If it comes back, the task comes back with it.`)))
+  const onVerdict = () => guard(schedule())
+  verifications.events.on('verdict', onVerdict)
   store.changes.on('change', (task) => {
     if (isFinal(task.state)) guard(schedule())
   })
@@ -196,7 +205,7 @@ export function createTasks({ store, nodes, versions, dispatcher, docker }: Task
           continue
         }
         // Before the report is acknowledged: it comes again until this is stored.
-        if (known && report.damage !== null) await quarantine(known, report.damage)
+        if (known && report.damage !== null) await verifications.suspect({ environment: known.environment, version: known.version, damage: report.damage, node: hostname })
         await store.update(report.id, (record) => {
           const now = judgeReport(record, hostname, report)
           return typeof now === 'object' ? now : undefined
@@ -212,7 +221,9 @@ export function createTasks({ store, nodes, versions, dispatcher, docker }: Task
       return { hostname, url, state: online ? 'online' : 'offline', lastHeartbeat: lastHeartbeat.toISOString(), cores, coresReserved, memoryBytes, memoryReservedBytes, usage, engine, runnerVersion, images: [...images] }
     },
 
-
-    close: () => deliveries.close(),
+    close() {
+      verifications.events.off('verdict', onVerdict)
+      deliveries.close()
+    },
   }
 }

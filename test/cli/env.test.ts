@@ -1,4 +1,5 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
@@ -55,6 +56,13 @@ describe('versions', () => {
     expect(JSON.parse((await programs.run('hakuriver', ['env', 'show', reference, '--json'], { env: host.env })).stdout)).toEqual(details)
   })
 
+  it.each([[null, true], ['its manifest is not JSON.', false]])('env show tells of other tools only where it is so (damage: %s)', async (damage, told) => {
+    const details: VersionDetails = { ...version, configDigest: null, damage, architecture: null, os: null, layers: [] }
+    const host = await startStubHost({ answers: { getVersion: () => details } })
+    const { stdout } = await programs.run('hakuriver', ['env', 'show', 'my-env@1700000000'], { env: host.env })
+    expect(stdout.includes('made by other tools')).toBe(told)
+  })
+
   it.each([
     [[], {}],
     [['1600000000'], { from: '1600000000' }],
@@ -103,7 +111,7 @@ apt       git       -            2.39
     [['env', 'rollback', 'my-env', 'x'], '"x" is not a version'],
     [['env', 'diff', 'my-env', '1', '2', '3'], 'one argument too many'],
     [['env', 'diff', 'my-env', '--limit', '-1'], '--limit'],
-    [['env', 'import', 'x.tar'], '--name is missing'],
+    [['env', 'import', 'x.tar'], '--name is missing. Write --name NAME.\n'],
     [['env', 'import', '/nowhere/x.tar', '--name', 'my-env'], '/nowhere/x.tar can not be read'],
     [['env', 'import', '.', '--name', 'my-env'], 'it is a directory'],
     [['env', 'fork', 'my-env', 'My_Env'], 'is not a valid environment name'],
@@ -134,6 +142,15 @@ describe('operations', () => {
     expect(await programs.run('hakuriver', ['env', 'rollback', 'my-env', '1600000000', '-m', 'why'], { env: host.env })).toMatchObject({ code: 0, stdout: 'my-env is at version 1700000000, which is 1600000000 again\n' })
     expect(host.requests[0]).toMatchObject({ id: 'rollbackEnvironment', params: { name: 'my-env' }, body: { version: 1_600_000_000, note: 'why', author: userInfo().username } })
     expect(await programs.run('hakuriver', ['env', 'rollback', 'my-env', '1600000000', '--detach'], { env: host.env })).toMatchObject({ code: 0, stdout: '01operation\n' })
+  })
+
+  it.each([['my-env', '1700000000'], ['my-env@1600000000', '1600000000']])('env verify %s', async (reference, number) => {
+    const host = await startStubHost({ answers: { getEnvironment: () => environment, verifyVersion: () => operation, followOperation: follow({ state: 'succeeded', result: version }) } })
+    expect(await programs.run('hakuriver', ['env', 'verify', reference], { env: host.env })).toMatchObject({ code: 0, stdout: 'my-env-1700000000.tar is whole\n' })
+    expect(host.requests.find(({ id }) => id === 'verifyVersion')?.params).toEqual({ name: 'my-env', version: number })
+    const problem = { type: 'x', title: 'x', status: 422, code: 'tarball.damaged', detail: 'my-env-1700000000.tar is damaged: so and so.' }
+    const damaged = await startStubHost({ answers: { getEnvironment: () => environment, verifyVersion: () => operation, followOperation: follow({ state: 'failed', error: problem }) } })
+    expect(await programs.run('hakuriver', ['env', 'verify', reference], { env: damaged.env })).toMatchObject({ code: 1, stdout: '', stderr: 'hakuriver env: my-env-1700000000.tar is damaged: so and so.\n' })
   })
 
   it.each([['my-env', { name: 'new-env' }], ['my-env@1600000000', { name: 'new-env', version: 1_600_000_000 }]])('env fork %s', async (reference, body) => {
@@ -250,6 +267,35 @@ describe('archives', () => {
     const out = await programs.run('sh', ['-c', 'hakuriver env export my-env > /dev/null'], { env: broken.env })
     expect(out.code).toBe(1)
     expect((await programs.run('hakuriver', ['env', 'export', 'my-env', '-o', '/nowhere/out.tar'], { env: host.env })).code).toBe(2)
+  })
+
+  it('env export -o writes what is no file in place, and leaves links what they are', async () => {
+    const host = await startStubHost({ answers })
+    const at = (name: string) => join(programs.home, name)
+    execFileSync('mkfifo', [at('fifo')])
+    const piped = await programs.run('sh', ['-c', `wc -c < fifo & hakuriver env export my-env -o fifo && wait`], { env: host.env, cwd: programs.home })
+    expect({ ...piped, stdout: piped.stdout.trim() }).toEqual({ code: 0, stdout: '3000000', stderr: '' })
+    expect(lstatSync(at('fifo')).isFIFO()).toBe(true)
+    mkdirSync(at('store'))
+    writeFileSync(at('store/old.tar'), 'old')
+    for (const target of ['store/old.tar', 'store/new.tar']) {
+      symlinkSync(target, at('link'))
+      expect(await programs.run('hakuriver', ['env', 'export', 'my-env', '-o', at('link')], { env: host.env })).toMatchObject({ code: 0 })
+      expect(readlinkSync(at('link'))).toBe(target)
+      expect(readFileSync(at(target)).equals(bytes)).toBe(true)
+      rmSync(at('link'))
+    }
+    expect(readdirSync(at('store')).sort()).toEqual(['new.tar', 'old.tar'])
+    expect((await programs.run('sh', ['-c', 'hakuriver env export my-env -o - | wc -c'], { env: host.env, cwd: programs.home })).stdout.trim()).toBe('3000000')
+    expect(readdirSync(programs.home).sort()).toEqual(['fifo', 'store'])
+  })
+
+  it.each([['.', 'it is a directory'], ['loop', 'ELOOP'], ['', '--output is empty']])('env export -o %j is refused before anything is asked of the Host', async (output, message) => {
+    const host = await startStubHost({ answers })
+    symlinkSync('loop', join(programs.home, 'loop'))
+    const { code, stderr } = await programs.run('hakuriver', ['env', 'export', 'my-env', '-o', output], { env: host.env, cwd: programs.home })
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(message) })
+    expect(host.requests).toEqual([])
   })
 
   it('env export is nothing for a terminal', async () => {

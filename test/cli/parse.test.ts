@@ -84,7 +84,7 @@ describe('the command of the user', () => {
   it.each([
     [['--container', 'e'], 'COMMAND is missing'],
     [['--container', 'e', '--'], 'COMMAND is missing'],
-    [['ls', '--container', 'e'], '--container is missing. Options stand before the arguments.'],
+    [['ls', '--container', 'e'], '--container is missing. Write --container NAME before the command: what follows its first word is not looked at.'],
     [['--bogus', 'x', '--container', 'e', '--', 'ls'], '"--bogus" is not an option here.'],
     [['--container', '--', 'ls'], '--container needs a value.'],
   ])('%j is refused', (argv, message) => {

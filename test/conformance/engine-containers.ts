@@ -28,7 +28,7 @@ export function containerCases(use: () => EngineBench): void {
     const { engine, run } = use()
     const id = await run(['/bin/sh', '-c', 'echo "$GREETING|$(pwd)|$(hostname)"'], { env: { GREETING: 'a=b "c"' }, workdir: '/tmp', hostname: 'my-env', labels: { 'some.label': 'x' } })
     expect((await outputOf(engine, id)).stdout).toBe('a=b "c"|/tmp|my-env\n')
-    expect(await engine.inspectContainer(id)).toMatchObject({ hostname: 'my-env', labels: { 'some.label': 'x' }, status: 'exited', exitCode: 0, outOfMemory: false, error: '' })
+    expect(await engine.inspectContainer(id)).toMatchObject({ hostname: 'my-env', labels: { 'some.label': 'x' }, status: 'exited', exitCode: 0, restartCount: 0, outOfMemory: false, error: '' })
   })
 
   it('see mounts, and can not write to those that are read-only', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { assertEnvironmentName, isEnvironmentName, isNodeName, printable, quote } from '#core/names.ts'
+import { assertEnvironmentName, isEnvironmentName, isNodeName, MAX_VERSION, parseEnvironmentReference, printable, quote } from '#core/names.ts'
 import { parseTarballFileName, tarballFileName } from '#core/paths.ts'
 
 describe('environment names', () => {
@@ -22,8 +22,19 @@ describe('tarball file names', () => {
     expect(parseTarballFileName('env-1700000000-1700000001.tar')).toEqual({ environment: 'env-1700000000', version: 1_700_000_001 })
   })
 
-  it.each(['my-env.tar', 'My-1700000000.tar', '.tmp-x-env-1.tar', 'env-1.json', '.nfs0001', 'env-12a.tar', '-1.tar'])('does not know %s', (name) => {
+  it.each(['my-env.tar', 'My-1700000000.tar', '.tmp-x-env-1.tar', 'env-1.json', '.nfs0001', 'env-12a.tar', '-1.tar', 'env-007.tar', 'env-1000000000000.tar', 'env-999999999999999.tar'])('does not know %s', (name) => {
     expect(parseTarballFileName(name)).toBeUndefined()
+  })
+})
+
+describe('version numbers', () => {
+  it('have 12 digits at most, in references and in file names', () => {
+    expect(parseTarballFileName(`env-${MAX_VERSION}.tar`)).toEqual({ environment: 'env', version: MAX_VERSION })
+    expect(parseEnvironmentReference(`env@${MAX_VERSION}`)).toEqual({ name: 'env', version: MAX_VERSION })
+  })
+
+  it.each(['1000000000000', '01700000000', '00', '-1', '1.0', '1e3', ''])('are not %j', (text) => {
+    expect(() => parseEnvironmentReference(`env@${text}`)).toThrow(expect.objectContaining({ code: 'usage.invalid' }))
   })
 })
 

@@ -1,7 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { once } from 'node:events'
+import { copyFileSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { prefetchBody, type PrefetchBody, type SubmitBody, submitBody } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
 import { chainIds } from '#core/tarballs/chains.ts'
@@ -43,30 +45,130 @@ describe('what nodes hold', () => {
   })
 })
 
-describe('a damaged version', () => {
-  const damage = 'my-env-20.tar is damaged: for a layer its manifest says sha256:a, found sha256:b.'
+/** Changes one byte of the topmost layer. */
+async function tear({ environment, version, layers }: VersionManifest): Promise<void> {
+  const handle = await open(join(host.paths.tarballs, `${environment}-${version}.tar`), 'r+')
+  await handle.write(Buffer.from('!'), 0, 1, (layers.at(-1)?.offset ?? 0) + 512)
+  await handle.close()
+}
 
-  it('is given to nobody any more, not even to those who wait for it', async () => {
+/** The Host's own reading waits until this is called. */
+function holdReading(): () => void {
+  const { read } = host.tarballs
+  let release = () => {}
+  const released = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  host.tarballs.read = async (...args) => {
+    await released
+    return read(...args)
+  }
+  return release
+}
+
+describe('a version that a node says is damaged', () => {
+  const damage = 'my-env-20.tar is damaged: for a layer its manifest says sha256:a, found sha256:b.'
+  const refusal = (message: RegExp) => expect.objectContaining({ code: 'tarball.damaged', message: expect.stringMatching(message) })
+  const suspect = (node = 'a', version = 20) => host.verifications.suspect({ environment: 'my-env', version, damage, node })
+  const verdict = () => once(host.verifications.events, 'verdict')
+
+  /** One task on node `a` that finds damage, one that waits for the same version, one for another. */
+  async function submitThree(): Promise<string[]> {
     await host.register('a')
     const finder = await host.submit('my-env')
     const { tasks: [waiting] } = await host.tasks.submit(submitBody.parse({ command: ['true'], environment: 'my-env', cores: 4 }))
     const { tasks: [other] } = await host.tasks.submit(submitBody.parse({ command: ['true'], environment: 'my-env', version: 10, cores: 4 }))
     await host.node.ordered(finder.id)
-    await host.tasks.report('a', 'a', [host.node.report(finder.id, { state: 'failed', reason: 'sync_failed', message: damage, damage })])
-    expect(await host.tasks.get(waiting?.id ?? '')).toMatchObject({ state: 'failed', reason: 'sync_failed', message: damage })
-    await host.node.ordered(other?.id ?? '')
-    await expect(host.submit('my-env', 20)).rejects.toThrow(expect.objectContaining({ code: 'tarball.damaged', message: expect.stringContaining(damage) }))
+    return [finder.id, waiting?.id ?? '', other?.id ?? '']
+  }
+  const reportDamage = (id: string) => host.tasks.report('a', 'a', [host.node.report(id, { state: 'failed', reason: 'sync_failed', message: damage, damage })])
+
+  it('is held back at once, and given to nobody any more if the Host finds so too', async () => {
+    await tear(current)
+    const release = holdReading()
+    const [finder = '', waiting = '', other = ''] = await submitThree()
+    await reportDamage(finder)
+    await host.node.ordered(other)
+    expect(await host.tasks.get(waiting)).toMatchObject({ state: 'queued', message: expect.stringContaining('Waits for the Host to read its version: the node a says') })
+    await expect(host.submit('my-env', 20)).rejects.toThrow(refusal(/^my-env-20\.tar is damaged.*So says the node a; the Host reads it itself now/))
     expect((await host.versions.get('my-env')).latest).toMatchObject({ version: 20, damage, current: false })
+    const settled = verdict()
+    release()
+    await settled
+    const found = expect.stringMatching(new RegExp(`^my-env-20\\.tar is damaged: for a layer its manifest says ${current.layers.at(-1)?.digest}`))
+    expect(await host.tasks.get(waiting, 30)).toMatchObject({ state: 'failed', reason: 'sync_failed', message: found })
+    expect(host.marks.get('my-env', 20)).toMatchObject({ damage: found, suspectedBy: null })
     // Told again, it stays as it was.
-    await host.versions.quarantine('my-env', 20, 'something else')
-    expect(host.marks.get('my-env', 20).damage).toBe(damage)
+    await suspect('b')
+    expect(host.marks.get('my-env', 20)).toMatchObject({ damage: found, suspectedBy: null })
+  })
+
+  it('is given to everybody again if the Host reads it well, and the node is named', async () => {
+    const said = vi.spyOn(console, 'error').mockImplementation(() => undefined)
+    const release = holdReading()
+    const [finder = '', waiting = ''] = await submitThree()
+    await reportDamage(finder)
+    const settled = verdict()
+    release()
+    await settled
+    await host.register('b')
+    await host.node.ordered(waiting)
+    expect(host.marks.get('my-env', 20)).toMatchObject({ damage: null, suspectedBy: null })
+    expect((await host.submit('my-env')).version).toBe(20)
+    expect(said.mock.calls.flat()).toContainEqual(expect.stringMatching(/a says: my-env-20\.tar is damaged.* The Host reads my-env-20\.tar well: check the mount, memory or disk of a$/))
+    // Once was enough, for this node.
+    await suspect('a')
+    expect(host.marks.get('my-env', 20).damage).toBeNull()
+    const second = verdict()
+    await suspect('b')
+    expect(host.marks.get('my-env', 20).suspectedBy).toBe('b')
+    await second
+    said.mockRestore()
+  })
+
+  it('is read once, whoever says so, and again after the Host was stopped in the middle', async () => {
+    let reads = 0
+    const { read } = host.tarballs
+    host.tarballs.read = (...args) => {
+      reads += 1
+      return read(...args)
+    }
+    const settled = verdict()
+    await Promise.all([suspect('a'), suspect('b')])
+    await settled
+    expect(reads).toBe(current.layers.length)
+    await host.marks.set('my-env', 10, { damage, suspectedBy: 'a' })
+    await host.close()
+    host = await createHostServices(directory)
+    expect(host.marks.suspects()).toEqual([{ environment: 'my-env', version: 10 }])
+    const again = verdict()
+    host.verifications.recover()
+    await again
+    expect(host.marks.get('my-env', 10)).toMatchObject({ damage: null, suspectedBy: null })
+  })
+
+  it('and that is removed meanwhile is forgotten', async () => {
+    const release = holdReading()
+    await suspect()
+    await host.versions.remove('my-env', 20)
+    release()
+    await host.verifications.close()
+    expect([host.marks.suspects(), host.marks.get('my-env', 20).damage]).toEqual([[], null])
+  })
+
+  it('and that other tools made stays held back while it can be read, for only an Engine knows', async () => {
+    writeFileSync(join(host.paths.tarballs, 'my-env-30.tar'), layerOf({ 'manifest.json': '[]' }))
+    const settled = verdict()
+    await suspect('a', 30)
+    await settled
+    expect(host.marks.get('my-env', 30)).toMatchObject({ damage, suspectedBy: null })
   })
 
   it('is the reason where no other can be used', async () => {
-    await host.versions.quarantine('my-env', 20, damage)
+    await host.marks.set('my-env', 20, { damage })
     expect((await host.submit('my-env')).version).toBe(10)
-    await host.versions.quarantine('my-env', 10, 'the older one too')
-    await expect(host.submit('my-env')).rejects.toThrow(expect.objectContaining({ code: 'tarball.damaged', message: expect.stringContaining(damage) }))
+    await host.marks.set('my-env', 10, { damage: 'the older one too' })
+    await expect(host.submit('my-env')).rejects.toThrow(refusal(new RegExp(damage)))
   })
 
   it('is not told by a node that was never given it', async () => {
@@ -77,6 +179,45 @@ describe('a damaged version', () => {
     await host.node.ordered(task.id)
     expect(await host.tasks.report(stranger, stranger, [host.node.report(task.id, { state: 'failed', damage })])).toMatchObject({ unknown: [task.id] })
     expect(host.marks.get('my-env', 20).damage).toBeNull()
+  })
+})
+
+describe('verifying', () => {
+  const verify = async (version = 20) => host.operations.get((await host.verifications.start('my-env', version)).id, 30)
+
+  it('marks a version that is damaged, and lifts the mark once it is whole again', async () => {
+    expect(await verify()).toMatchObject({ kind: 'verify_version', state: 'succeeded', result: { version: 20, damage: null }, progress: { phase: 'verify', bytes: sizeOf(current), totalBytes: sizeOf(current) } })
+    const file = join(host.paths.tarballs, 'my-env-20.tar')
+    copyFileSync(file, join(directory, 'backup'))
+    await tear(current)
+    const found = expect.stringMatching(/^my-env-20\.tar is damaged: for a layer/)
+    expect(await verify()).toMatchObject({ state: 'failed', error: { code: 'tarball.damaged', detail: found } })
+    expect(await host.versions.describe('my-env', 20)).toMatchObject({ damage: found, current: false })
+    await expect(host.submit('my-env', 20)).rejects.toMatchObject({ code: 'tarball.damaged' })
+    copyFileSync(join(directory, 'backup'), file)
+    expect(await verify()).toMatchObject({ state: 'succeeded', result: { damage: null, current: true } })
+    expect((await host.submit('my-env')).version).toBe(20)
+  })
+
+  it('looks at manifest, length and what other tools made too', async () => {
+    truncateSync(join(host.paths.tarballs, 'my-env-20.tar'), 5000)
+    expect(await verify()).toMatchObject({ state: 'failed', error: { code: 'tarball.damaged', detail: expect.stringContaining('my-env-20.tar has 5000 bytes') } })
+    const foreign = join(host.paths.tarballs, 'my-env-30.tar')
+    writeFileSync(foreign, layerOf({ 'manifest.json': '[]' }).subarray(0, 600))
+    expect(await verify(30)).toMatchObject({ state: 'failed', error: { code: 'tarball.damaged', detail: expect.stringContaining('my-env-30.tar is damaged: Not a tar archive that can be read: it was cut') } })
+    writeFileSync(foreign, layerOf({ 'manifest.json': '[]' }))
+    expect(await verify(30)).toMatchObject({ state: 'succeeded', result: { damage: null } })
+    await expect(verify(15)).rejects.toMatchObject({ code: 'tarball.not_found' })
+  })
+
+  it('can be cancelled, and leaves the mark as it was', async () => {
+    await host.marks.set('my-env', 20, { damage: 'torn' })
+    const release = holdReading()
+    const { id } = await host.verifications.start('my-env', 20)
+    await host.operations.cancel(id)
+    release()
+    expect(await host.operations.get(id, 30)).toMatchObject({ state: 'cancelled' })
+    expect(host.marks.get('my-env', 20).damage).toBe('torn')
   })
 })
 
@@ -126,7 +267,7 @@ describe('a preview', () => {
     await expect(preview({ targets: ['ghost'] })).rejects.toThrow(expect.objectContaining({ code: 'node.not_found' }))
     await expect(preview({ cores: 100 })).rejects.toThrow(expect.objectContaining({ code: 'node.too_small' }))
     await expect(preview({ environment: 'nothing' })).rejects.toThrow(expect.objectContaining({ code: 'environment.no_version' }))
-    await host.versions.quarantine('my-env', 20, 'damaged')
+    await host.marks.set('my-env', 20, { damage: 'damaged' })
     await expect(preview({ version: 20 })).rejects.toThrow(expect.objectContaining({ code: 'tarball.damaged' }))
   })
 })
@@ -136,7 +277,7 @@ describe('a prefetch', () => {
     for (const hostname of ['a', 'b']) await host.register(hostname)
   })
 
-  const prefetch = (body: Partial<PrefetchBody> = {}) => createPrefetch({ operations: host.operations, versions: host.versions, nodes: host.nodes, dispatcher: host.node.dispatcher }).start('my-env', prefetchBody.parse(body))
+  const prefetch = (body: Partial<PrefetchBody> = {}) => createPrefetch({ operations: host.operations, versions: host.versions, verifications: host.verifications, nodes: host.nodes, dispatcher: host.node.dispatcher }).start('my-env', prefetchBody.parse(body))
   const end = async (body?: Partial<PrefetchBody>) => host.operations.get((await prefetch(body)).id, 30)
 
   it('asks each node until the version is there, and ends with the version', async () => {
@@ -167,6 +308,7 @@ describe('a prefetch', () => {
   })
 
   it('that finds damage keeps everybody from the version', async () => {
+    await tear(current)
     host.node.prefetch = () => Promise.reject(new HakuError('tarball.damaged', 'It is broken.'))
     expect(await end({ nodes: ['a'] })).toMatchObject({ state: 'failed', error: { code: 'tarball.damaged' } })
     await expect(host.submit('my-env', 20)).rejects.toThrow(expect.objectContaining({ code: 'tarball.damaged' }))

@@ -145,6 +145,7 @@ describe.skipIf(engineMissing)('a container made from a version', () => {
     await handle.write(Buffer.from('!'), 0, 1, (layers.at(-1)?.offset ?? 0) + 512)
     await handle.close()
     expect(await end(forks.start(name, { name: fork }))).toMatchObject({ state: 'failed', error: { code: 'tarball.damaged' } })
+    expect(services.marks.get(name, version).damage).toContain(`${name}-${version}.tar is damaged`)
     expect(await real.inspectContainer(fork)).toBeUndefined()
   })
 

@@ -103,6 +103,22 @@ describe('an archive', () => {
     expect((await importBytes(await ociArchive(layers))).warnings).toEqual([])
   })
 
+  it('is told by its beginning, however small the pieces are, and whatever its first name', async () => {
+    const pieces = (bytes: Buffer) => Readable.from([...[...bytes.subarray(0, 12)].map((byte) => Buffer.from([byte])), bytes.subarray(12)], { objectMode: false })
+    const config = configOf(layers)
+    const odd = await tarOf([{ name: 'BZh9', content: 'x' }, ...layers.map((content, index): Entry => ({ name: `${String(index + 1).repeat(64)}/layer.tar`, content })), { name: `${digestOf(config).slice(7)}.json`, content: config }, { name: 'manifest.json', content: JSON.stringify([{ Config: `${digestOf(config).slice(7)}.json`, Layers: layers.map((_, index) => `${String(index + 1).repeat(64)}/layer.tar`) }]) }])
+    for (const bytes of [odd, gzipSync(odd)]) expect(await importArchive(pieces(bytes))).toMatchObject({ damage: null })
+    await expect(importArchive(pieces(Buffer.from('BZh91AY&SY rest of it')))).rejects.toMatchObject({ code: 'import.refused', message: expect.stringContaining('compressed with bzip2') })
+  })
+
+  it('keeps every kind of run configuration that Engines write, and links that are replaced', async () => {
+    const config = { User: '1000:1000', Env: ['A=1', 'EMPTY=', 'NAME'], Entrypoint: ['x'], Cmd: null, WorkingDir: '', StopSignal: 'SIGINT', Labels: null, Volumes: { '/data': {} }, ExposedPorts: { '80/tcp': {}, '53': {} }, Healthcheck: { Test: ['CMD', 'true'], Interval: 30_000_000_000 }, OnBuild: null, Unknown: 1 }
+    const own = [layerOf({ 's': { type: 'symlink', target: '/etc' }, 's/': '', 's/fine': 'x', '.wh.gone': '', '.wh..wh..opq': '' })]
+    const imported = await importBytes(await ociArchive(own, { config: JSON.stringify({ ...(JSON.parse(configOf(own)) as object), variant: null, config }) }))
+    const manifest = await host.tarballs.readManifest('my-env', imported.version)
+    expect(JSON.parse(manifest?.config ?? '')).toMatchObject({ config: { User: '1000:1000', Env: ['A=1', 'EMPTY=', 'NAME'], Entrypoint: ['x'], Volumes: { '/data': {} }, ExposedPorts: { '80/tcp': {}, '53': {} } } })
+  })
+
   it('keeps what the image is called as its base image', async () => {
     expect(await importBytes(await podmanArchive())).toMatchObject({ baseImage: 'localhost/tools:1', author: '' })
     expect(await importBytes(await legacyArchive(layers))).toMatchObject({ baseImage: 'an imported archive' })
@@ -146,7 +162,7 @@ describe('is refused with the reason, and nothing is stored:', () => {
     ['a layer too few', () => legacyArchive(layers.slice(0, 2), configOf(layers)), /names 3 layers and its manifest 2/],
     ['a layer that is not there', () => tarOf(saved(configOf(layers), folders().slice(0, 2))), /is not in it/],
     ['no configuration', () => tarOf([...folders(), { name: 'manifest.json', content: '[{"Config":"x.json","Layers":[]}]' }]), /its configuration "x\.json" is not in it/],
-    ['a configuration that makes no sense', () => withConfig({ rootfs: 'no' }), /makes no sense as an image \(rootfs: [^\n]+\)\. Nothing was stored\.$/],
+    ['a configuration that makes no sense', () => withConfig({ rootfs: 'no' }), /its configuration makes no sense \(rootfs: [^\n]+\)\. Nothing was stored\.$/],
     ['a manifest that is no JSON', () => tarOf([{ name: 'manifest.json', content: '[{' }]), /makes no sense as an image/],
     ['a manifest of brackets', () => tarOf([{ name: 'manifest.json', content: '['.repeat(3_000_000) }]), /larger than any list of images/],
     ['no image', () => tarOf([{ name: 'manifest.json', content: '[]' }]), /holds no image/],
@@ -165,12 +181,35 @@ describe('is refused with the reason, and nothing is stored:', () => {
       const entries = nest('{"manifests":[]}', 8)
       return tarOf([...entries, { name: 'index.json', content: JSON.stringify({ manifests: [{ digest: `sha256:${entries.at(-1)?.name.slice(13)}` }] }) }])
     }, /nested too deeply/],
+    ['a configuration with { Env: "A=1" }', () => withConfig({ config: { Env: 'A=1' } }), /its configuration makes no sense \(config\.Env/],
+    ['a configuration with { Env: ["=x"] }', () => withConfig({ config: { Env: ['=x'] } }), /its configuration makes no sense \(config\.Env\.0: has no name before "="/],
+    ['a configuration with { Env: ["A=1NUL"] }', () => withConfig({ config: { Env: ['A=1\0'] } }), /its configuration makes no sense \(config\.Env\.0/],
+    ['a configuration with { Labels: { a: 1 } }', () => withConfig({ config: { Labels: { a: 1 } } }), /its configuration makes no sense \(config\.Labels\.a/],
+    ['a configuration with { Entrypoint: "x" }', () => withConfig({ config: { Entrypoint: 'x' } }), /its configuration makes no sense \(config\.Entrypoint/],
+    ['a configuration with { ExposedPorts: [1] }', () => withConfig({ config: { ExposedPorts: [1] } }), /its configuration makes no sense \(config\.ExposedPorts/],
+    ['a configuration with { ExposedPorts: { "http": {} } }', () => withConfig({ config: { ExposedPorts: { 'http': {} } } }), /its configuration makes no sense \(config\.ExposedPorts/],
+    ['a configuration with { Cmd: [1] }', () => withConfig({ config: { Cmd: [1] } }), /its configuration makes no sense \(config\.Cmd\.0/],
+    ['a configuration with { Volumes: ["/x"] }', () => withConfig({ config: { Volumes: ['/x'] } }), /its configuration makes no sense \(config\.Volumes/],
+    ['a configuration with { User: 0 }', () => withConfig({ config: { User: 0 } }), /its configuration makes no sense \(config\.User/],
+    ['a configuration with { WorkingDir: {} }', () => withConfig({ config: { WorkingDir: {} } }), /its configuration makes no sense \(config\.WorkingDir/],
+    ['a configuration with { StopSignal: 9 }', () => withConfig({ config: { StopSignal: 9 } }), /its configuration makes no sense \(config\.StopSignal/],
+    ['a configuration with { Healthcheck: { Test: "x" } }', () => withConfig({ config: { Healthcheck: { Test: 'x' } } }), /its configuration makes no sense \(config\.Healthcheck\.Test/],
+    ['a configuration with { OnBuild: "x" }', () => withConfig({ config: { OnBuild: 'x' } }), /its configuration makes no sense \(config\.OnBuild/],
+    ['a configuration that is a list', () => withConfig({ config: [] }), /its configuration makes no sense \(config:/],
     ['an image for Windows', () => withConfig({ os: 'windows' }), /image for "windows"/],
     ['an image without layers', () => tarOf(saved(JSON.stringify({ ...(JSON.parse(configOf(layers)) as object), rootfs: { type: 'layers', diff_ids: [] } }), [], { Layers: [] })), /has 0 layers/],
+    ['an image with more layers than any Engine loads', () => ociArchive(Array.from({ length: 126 }, (_, index) => layerOf({ [`file-${index}`]: 'x' }))), /it has 126 layers, and an Engine takes 1 to 125/],
     ['a layer that is no tar', () => ociArchive([at(0), Buffer.from('not a tar'.repeat(200))]), /Not a tar archive/],
     ['a layer with a name that leads out', () => withLayer({ '../../etc/cron.d/x': 'x' }), /its layer blobs\/sha256\/[0-9a-f]{64} has an entry "\.\.\/\.\.\/etc\/cron\.d\/x"/],
     ['a layer with an absolute name', () => withLayer({ '/etc/x': 'x' }), /has an entry "\/etc\/x"/],
     ['a layer with a hard link out', () => withLayer({ x: { type: 'link', target: '../../etc/shadow' } }), /has a hard link "x" to "\.\.\/\.\.\/etc\/shadow"/],
+    ...['.wh.', '.wh..', '.wh...', 'etc/.wh..', 'etc/.wh...', 'etc/.wh.../'].map((path): [string, () => Promise<Buffer>, RegExp] => [`a layer with the whiteout ${path}`, () => withLayer({ [path]: '' }), /has an entry ".*", which leads out of it/]),
+    ['a layer with an entry below a link of its own', () => withLayer({ s: { type: 'symlink', target: '/etc' }, 's/evil': 'x' }), /has an entry "s\/evil", which leads through the symbolic link "s"/],
+    ['a layer with an entry far below a link of its own', () => withLayer({ 'a/s': { type: 'symlink', target: '..' }, 'a//s/./b/c': 'x' }), /leads through the symbolic link "a\/s"/],
+    ['a layer with a hard link through a link', () => withLayer({ s: { type: 'symlink', target: '/etc' }, x: { type: 'link', target: 's/shadow' } }), /has a hard link "x" to "s\/shadow", which leads through/],
+    ['an archive in bzip2', () => Buffer.concat([Buffer.from('BZh91AY&SY'), Buffer.alloc(1000, 'x')]), /it is compressed with bzip2; gzip.* are taken/],
+    ['an archive in xz', () => Buffer.concat([Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]), Buffer.alloc(1000, 'x')]), /it is compressed with xz; gzip/],
+    ['a layer in xz', () => ociArchive([at(0), Buffer.concat([Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]), Buffer.alloc(1000, 'x')])]), /its layer blobs\/sha256\/[0-9a-f]{64} is compressed with xz/],
     ['a header that promises a terabyte', () => withLayer({ x: { size: 1024 ** 4 } }), /was cut/],
     ['a document without end', () => extra({ name: `blobs/sha256/${'9'.repeat(64)}`, content: `{${' '.repeat(17 * 1024 * 1024)}}` }), /larger than any document/],
     ['damaged gzip', () => {

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -45,8 +46,9 @@ async function start(): Promise<void> {
   nodes = await createNodes({ database, heartbeatSeconds: 5, timeoutFactor: 6 })
   store = await createTaskStore({ database, relaxed: database })
   const tarballs = createFileSystemStore({ directory, ownerId: 'test' })
-  const versions = createVersions({ tarballs, marks: await createVersionMarks(database), keepVersions: 1, unfinishedTasks: store.unfinishedOf, nodesWith: () => [] })
-  tasks = createTasks({ store, nodes, versions, dispatcher: node.dispatcher, docker: { network: 'host', tasks_privileged: false, additional_mounts: [], allowed_mounts: [] } })
+  const marks = await createVersionMarks(database)
+  const versions = createVersions({ tarballs, marks, keepVersions: 1, unfinishedTasks: store.unfinishedOf, nodesWith: () => [] })
+  tasks = createTasks({ store, nodes, versions, marks, verifications: { suspect: () => Promise.resolve(), events: new EventEmitter() }, dispatcher: node.dispatcher, docker: { network: 'host', tasks_privileged: false, additional_mounts: [], allowed_mounts: [] } })
 }
 
 async function stop(): Promise<void> {

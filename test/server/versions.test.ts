@@ -1,10 +1,10 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { open, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Operation, rollbackBody } from '#core/api/schemas.ts'
+import { diffQuery, type Operation, rollbackBody } from '#core/api/schemas.ts'
 import { createId } from '#core/ids.ts'
 import type { VersionManifest } from '#core/tarballs/manifest.ts'
 import type { OperationContext } from '#server/operations/operations.ts'
@@ -73,9 +73,33 @@ describe('versions', () => {
     await expect(host.submit('my-en')).rejects.toThrow(refusal('environment.no_version'))
   })
 
-  it('show a manifest that makes no sense as damage', async () => {
-    writeFileSync(join(host.paths.tarballs, 'my-env-20.json'), '{')
-    expect((await host.versions.get('my-env')).latest).toMatchObject({ version: 20, damage: expect.stringContaining('my-env-20'), newBytes: null })
+  it('are none that no number stands for, and grow to the highest and no further', async () => {
+    const strangers = ['my-env-999999999999999.tar', 'my-env-1000000000000.tar', 'my-env-0030.tar']
+    for (const file of strangers) writeFileSync(join(host.paths.tarballs, file), 'x')
+    expect((await host.versions.list()).map(({ name, latest }) => [name, latest.version])).toEqual([['my-env', 20], ['my-env-gpu', 10]])
+    expect(await host.versions.next('my-env')).toBeLessThan(10_000_000_000)
+    writeFileSync(join(host.paths.tarballs, 'my-env-999999999998.tar'), 'x')
+    expect((await host.versions.get('my-env')).latest).toMatchObject({ version: 999_999_999_998, created: '9999-12-31T23:59:59.000Z' })
+    expect(await host.versions.next('my-env')).toBe(999_999_999_999)
+    writeFileSync(join(host.paths.tarballs, 'my-env-999999999999.tar'), 'x')
+    await expect(host.versions.next('my-env')).rejects.toThrow(refusal('version.no_number_left', /my-env-999999999999\.tar has the highest number/))
+    await host.deletions.execute('my-env', { versions: [999_999_999_999, 999_999_999_998], force: false })
+    expect(readdirSync(host.paths.tarballs)).toEqual(expect.arrayContaining(strangers))
+  })
+
+  it.each<[string, (tarballs: string) => void]>([
+    ['a manifest that is no JSON', (tarballs) => writeFileSync(join(tarballs, 'my-env-20.json'), '{')],
+    ['a manifest with a flipped byte', (tarballs) => writeFileSync(join(tarballs, 'my-env-20.json'), readFileSync(join(tarballs, 'my-env-20.json'), 'utf8').replace('"configDigest": "sha256', '"configDigest": "sha25v'))],
+    ['a tarball that was cut', (tarballs) => truncateSync(join(tarballs, 'my-env-20.tar'), 2000)],
+  ])('with %s are damaged, and the one before is current', async (_, spoil) => {
+    spoil(host.paths.tarballs)
+    const spoilt = { version: 20, current: false, damage: expect.stringContaining('my-env-20'), newBytes: null }
+    expect(await host.versions.get('my-env')).toMatchObject({ latest: spoilt, older: [{ version: 10, current: true, damage: null }] })
+    expect([await host.versions.details('my-env', 20), await host.versions.details('my-env', 10)]).toMatchObject([spoilt, { version: 10, current: true }])
+    expect(await host.submit('my-env')).toMatchObject({ version: 10 })
+    await expect(host.submit('my-env', 20)).rejects.toThrow(refusal('tarball.damaged', /my-env-20.*env log my-env/))
+    await host.deletions.execute('my-env', { versions: [10], force: true })
+    await expect(host.submit('my-env')).rejects.toThrow(refusal('tarball.damaged', /my-env-20.*env log my-env/))
   })
 
   it('that are pinned, being read or promised to a task are not pruned', async () => {
@@ -206,6 +230,22 @@ describe('deleting', () => {
   })
 })
 
+describe('comparing', () => {
+  it('marks a version that it finds damaged, in what it holds and in how it is held', async () => {
+    const compare = () => host.diffs.compare('my-env', diffQuery.parse({ from: 10, to: 20 }), new AbortController().signal)
+    await compare()
+    await damage(second)
+    await expect(compare()).rejects.toThrow(refusal('tarball.damaged', /my-env-20\.tar is damaged/))
+    expect([host.marks.get('my-env', 10).damage, host.marks.get('my-env', 20).damage]).toEqual([null, expect.stringContaining('my-env-20.tar is damaged')])
+    await host.marks.set('my-env', 20, { damage: null })
+    const handle = await open(join(host.paths.tarballs, 'my-env-20.tar'), 'r+')
+    await handle.write(Buffer.from('!'), 0, 1, second.layers.at(-1)?.offset ?? 0)
+    await handle.close()
+    await expect(compare()).rejects.toThrow(refusal('tarball.damaged', /my-env-20\.tar is damaged: .*the checksum of a header is wrong/))
+    expect(host.marks.get('my-env', 20).damage).toContain('my-env-20.tar is damaged')
+  })
+})
+
 describe('exporting', () => {
   it('streams the very archive, and keeps the version meanwhile', async () => {
     const archive = await host.exports.open('my-env', 20)
@@ -214,9 +254,11 @@ describe('exporting', () => {
     expect(await host.deletions.execute('my-env', { versions: [20], force: false })).toMatchObject({ deleted: [20] })
   })
 
-  it('breaks off where the tarball is damaged', async () => {
+  it('breaks off where the tarball is damaged, and marks it', async () => {
     await damage(second)
     await expect(buffer(await host.exports.open('my-env', 20))).rejects.toThrow(refusal('tarball.damaged'))
+    await expect.poll(currentOf).toEqual([10])
+    expect(host.marks.get('my-env', 20).damage).toContain('my-env-20.tar is damaged')
   })
 
   it('hands out what other tools made as it is', async () => {

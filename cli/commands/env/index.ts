@@ -11,6 +11,7 @@ import { prefetchVersion } from './prefetch.ts'
 import { rollbackEnvironment } from './rollback.ts'
 import { showVersion } from './show.ts'
 import { unpinVersion } from './unpin.ts'
+import { verifyVersion } from './verify.ts'
 
 export const envGroup: CommandGroup = {
   description: 'Packaged environments and their versions',
@@ -23,6 +24,7 @@ export const envGroup: CommandGroup = {
     delete: deleteVersions,
     pin: pinVersion,
     unpin: unpinVersion,
+    verify: verifyVersion,
     export: exportVersion,
     import: importVersion,
     fork: forkEnvironment,

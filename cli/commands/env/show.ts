@@ -36,7 +36,8 @@ function describe(version: VersionDetails): string {
     ['Nodes', version.nodes.join(', ')],
     ['Tasks', version.tasks.join(', ')],
     ['Image', version.configDigest],
-    ['Manifest', version.configDigest === null ? 'none: the tarball was made by other tools' : null],
+    // Of one that is damaged, nobody knows.
+    ['Manifest', version.configDigest === null && version.damage === null ? 'none: the tarball was made by other tools' : null],
   ]
   const text = facts.filter(([, value]) => value !== null && value !== '').map(([label, value]) => `${`${label}:`.padEnd(13)}${printable(String(value))}`).join('\n')
   if (layers.length === 0) return text

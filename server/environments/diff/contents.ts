@@ -2,6 +2,9 @@ import { createHash } from 'node:crypto'
 import { readTar } from '#core/tarballs/tar/read.ts'
 import type { FileRecord } from './file-tree.ts'
 
+/** Has a layer read by `work`, from wherever it is. */
+export type ReadLayer = (digest: string, work: (source: AsyncIterable<Uint8Array>) => Promise<void>) => Promise<void>
+
 /** What is to be read of files in layers, and what was found. */
 export interface Contents {
   /** Asks for the digest of a file. */
@@ -9,7 +12,7 @@ export interface Contents {
   /** Asks for a file as text. */
   wantText(record: FileRecord): void
   /** Reads each layer that something was asked of once, and no further than needed. */
-  read(open: (layer: string) => Promise<AsyncIterable<Uint8Array>>, signal: AbortSignal): Promise<void>
+  read(read: ReadLayer, signal: AbortSignal): Promise<void>
   digestOf(record: FileRecord): string | undefined
   /** Empty if it was not found, or is larger than any list of packages. */
   textOf(record: FileRecord): string
@@ -50,8 +53,8 @@ export function createContents(): Contents {
   return {
     wantDigest: (record) => want(record, 'digest'),
     wantText: (record) => want(record, 'text'),
-    async read(open, signal) {
-      for (const [layer, paths] of wanted) await readLayer(layer, paths, await open(layer), signal)
+    async read(read, signal) {
+      for (const [layer, paths] of wanted) await read(layer, (source) => readLayer(layer, paths, source, signal))
       wanted.clear()
     },
     digestOf: ({ layer, source }) => digests.get(keyOf(layer, source)),

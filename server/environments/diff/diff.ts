@@ -1,11 +1,15 @@
+import { createHash } from 'node:crypto'
 import type { DiffQuery, FileChange, VersionDiff } from '#core/api/schemas.ts'
-import { HakuError } from '#core/errors.ts'
+import { HakuError, isHakuError } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
+import { tarballFileName } from '#core/paths.ts'
 import type { VersionLayer, VersionManifest } from '#core/tarballs/manifest.ts'
 import type { TarballStore } from '#core/tarballs/store.ts'
 import { manifestOf, readLayer } from '../archive.ts'
+import type { VersionMarks } from '../marks.ts'
+import { markingDamage } from '../verify.ts'
 import type { Versions } from '../versions.ts'
-import { type Contents, createContents } from './contents.ts'
+import { type Contents, createContents, type ReadLayer } from './contents.ts'
 import { applyLayer, type FileNode, type FileRecord, hasChildren, SIDES, walk } from './file-tree.ts'
 import { comparePackages, wantPackageLists } from './packages.ts'
 
@@ -20,7 +24,7 @@ export interface Diffs {
   compare(environment: string, query: DiffQuery, signal: AbortSignal): Promise<VersionDiff>
 }
 
-export function createDiffs({ tarballs, versions }: { tarballs: TarballStore; versions: Versions }): Diffs {
+export function createDiffs({ tarballs, versions, marks }: { tarballs: TarballStore; versions: Versions; marks: Pick<VersionMarks, 'set'> }): Diffs {
   async function choose(environment: string, { from, to }: DiffQuery): Promise<{ from: number; to: number }> {
     const { latest, older } = await versions.get(environment)
     const all = [latest, ...older]
@@ -36,7 +40,7 @@ export function createDiffs({ tarballs, versions }: { tarballs: TarballStore; ve
       return versions.use(environment, from, () =>
         versions.use(environment, to, async () => {
           const [before, after] = [await manifestOf(tarballs, environment, from), await manifestOf(tarballs, environment, to)]
-          return { environment, from, to, ...(await compareManifests(tarballs, { before, after, limit: query.limit, signal })) }
+          return { environment, from, to, ...(await compareManifests({ tarballs, marks }, { before, after, limit: query.limit, signal })) }
         }))
     },
   }
@@ -51,15 +55,15 @@ interface Comparison {
   signal: AbortSignal
 }
 
-async function compareManifests(tarballs: TarballStore, { before, after, limit, signal }: Comparison): Promise<Omit<VersionDiff, 'environment' | 'from' | 'to'>> {
-  const open = (layer: string) => openLayer(tarballs, [after, before], layer)
-  const root = await buildTree({ before, after, open, signal })
+async function compareManifests({ tarballs, marks }: Reading, { before, after, limit, signal }: Comparison): Promise<Omit<VersionDiff, 'environment' | 'from' | 'to'>> {
+  const read: ReadLayer = (digest, work) => withLayer({ tarballs, marks }, { manifests: [after, before], digest, work })
+  const root = await buildTree({ before, after, read, signal })
   const contents = createContents()
   for (const { node } of walk(root)) {
     if (node.before && node.after && compareRecords(node.before, node.after) === 'unknown') for (const side of SIDES) if (node[side]) contents.wantDigest(node[side])
   }
   wantPackageLists(root, contents)
-  await contents.read(open, signal)
+  await contents.read(read, signal)
   const changes: FileChange[] = []
   for (const { path, node } of walk(root)) {
     const change = toChange(path, node, contents)
@@ -68,26 +72,60 @@ async function compareManifests(tarballs: TarballStore, { before, after, limit, 
   return { files: changes.slice(0, limit), truncated: changes.length > limit, totals: sumUp(changes), packages: comparePackages(root, contents) }
 }
 
-type OpenLayer = (layer: string) => Promise<AsyncIterable<Uint8Array>>
+interface Reading {
+  tarballs: TarballStore
+  marks: Pick<VersionMarks, 'set'>
+}
 
 /** Both file systems as one tree. Layers that both begin with are read once; they are not even read if nothing is above them. */
-async function buildTree({ before, after, open, signal }: Pick<Comparison, 'before' | 'after' | 'signal'> & { open: OpenLayer }): Promise<FileNode> {
+async function buildTree({ before, after, read, signal }: Pick<Comparison, 'before' | 'after' | 'signal'> & { read: ReadLayer }): Promise<FileNode> {
   const root: FileNode = {}
   const differs = before.layers.findIndex(({ digest }, index) => digest !== after.layers[index]?.digest)
   const common = differs < 0 ? before.layers.length : differs
   const above = { before: before.layers.slice(common), after: after.layers.slice(common) }
   if (above.before.length === 0 && above.after.length === 0) return root
-  for (const { digest } of before.layers.slice(0, common)) await applyLayer(root, { digest, source: await open(digest), sides: SIDES, signal })
-  for (const side of SIDES) for (const { digest } of above[side]) await applyLayer(root, { digest, source: await open(digest), sides: [side], signal })
+  for (const { digest } of before.layers.slice(0, common)) await read(digest, (source) => applyLayer(root, { digest, source, sides: SIDES, signal }))
+  for (const side of SIDES) for (const { digest } of above[side]) await read(digest, (source) => applyLayer(root, { digest, source, sides: [side], signal }))
   return root
 }
 
-async function openLayer(tarballs: TarballStore, manifests: readonly VersionManifest[], digest: string): Promise<AsyncIterable<Uint8Array>> {
+interface LayerWork {
+  /** The first that has the layer is read. */
+  manifests: readonly VersionManifest[]
+  digest: string
+  work(source: AsyncIterable<Uint8Array>): Promise<void>
+}
+
+/** Has a layer read, and checked if it is read to its end. The version is marked if it is damaged. */
+async function withLayer({ tarballs, marks }: Reading, { manifests, digest, work }: LayerWork): Promise<void> {
   for (const manifest of manifests) {
     const layer: VersionLayer | undefined = manifest.layers.find((each) => each.digest === digest)
-    if (layer) return readLayer(tarballs, manifest, layer)
+    if (!layer) continue
+    return markingDamage(marks, manifest, async () => {
+      const source = checked(await readLayer(tarballs, manifest, layer), manifest, digest)
+      await work(source).catch((error: unknown) => {
+        throw naming(manifest, error)
+      })
+    })
   }
   throw new Error(`no version has the layer ${digest}`)
+}
+
+/** Whoever reads a layer says what is wrong with it, and not where it stands. */
+function naming({ environment, version }: VersionManifest, error: unknown): unknown {
+  const fileName = tarballFileName(environment, version)
+  if (!isHakuError(error, 'tarball.damaged') || error.message.includes(fileName)) return error
+  return new HakuError('tarball.damaged', `${fileName} is damaged: ${error.message} Package the environment again.`, { cause: error })
+}
+
+async function* checked(source: AsyncIterable<Uint8Array>, { environment, version }: VersionManifest, digest: string): AsyncGenerator<Uint8Array> {
+  const hash = createHash('sha256')
+  for await (const chunk of source) {
+    hash.update(chunk)
+    yield chunk
+  }
+  const found = `sha256:${hash.digest('hex')}`
+  if (found !== digest) throw new HakuError('tarball.damaged', `${tarballFileName(environment, version)} is damaged: for a layer its manifest says ${digest}, found ${found}. Package the environment again.`)
 }
 
 const COMPARED = ['type', 'mode', 'uid', 'gid', 'target', 'major', 'minor', 'xattrs'] as const

@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { errorMessage, isHakuError } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
+import { MAX_IMAGE_LAYERS } from '#core/tarballs/manifest.ts'
 import type { SpooledLayer } from '#core/tarballs/spool.ts'
 import { refused } from './refusal.ts'
+import { runConfig } from './run-config.ts'
 import type { UntrustedArchive } from './take-apart.ts'
 
 /** The one image of an archive, everything in it checked against everything else. */
@@ -37,8 +39,6 @@ interface NamedImage {
   references: string[]
 }
 
-/** Engines take no more. */
-const MAX_LAYERS = 127
 const MAX_CONFIG_BYTES = 1024 * 1024
 /** Parsed, brackets take thirty times what they take as text. */
 const MAX_INDEX_BYTES = 2 * 1024 * 1024
@@ -51,7 +51,9 @@ const imageManifest = z.object({ config: z.object({ digest }), layers: z.array(z
 const imageConfig = z.object({
   architecture: z.string().min(1),
   os: z.string(),
+  variant: z.string().nullish(),
   author: z.string().nullish(),
+  config: runConfig.nullish(),
   rootfs: z.object({ type: z.literal('layers'), diff_ids: z.array(digest) }),
 })
 
@@ -108,11 +110,11 @@ function checkImage(archive: UntrustedArchive, { config: configName, layers: nam
   const [expected, found] = [hexOf(configName), createHash('sha256').update(bytes).digest('hex')]
   if (expected !== undefined && expected !== found) throw refused(`its configuration ${quote(configName)} has the digest ${found}`)
   if (bytes.length > MAX_CONFIG_BYTES) throw refused('its configuration is larger than 1 MiB')
-  const config = imageConfig.parse(JSON.parse(String(bytes)))
+  const config = readConfig(JSON.parse(String(bytes)))
   if (config.os !== 'linux') throw refused(`it is an image for ${quote(config.os)}, and only those for linux run here`)
   const { diff_ids: diffIds } = config.rootfs
   if (diffIds.length !== names.length) throw refused(`its configuration names ${diffIds.length} layers and its manifest ${names.length}`)
-  if (diffIds.length === 0 || diffIds.length > MAX_LAYERS) throw refused(`it has ${diffIds.length} layers, and an Engine takes 1 to ${MAX_LAYERS}`)
+  if (diffIds.length === 0 || diffIds.length > MAX_IMAGE_LAYERS) throw refused(`it has ${diffIds.length} layers, and an Engine takes 1 to ${MAX_IMAGE_LAYERS}. Squash it, or build it with fewer layers`)
   const layers = names.map((name, index) => {
     const layer = archive.layers.get(archive.links.get(name) ?? name)
     if (!layer) throw refused(`its layer ${quote(name)} is not in it`)
@@ -120,6 +122,12 @@ function checkImage(archive: UntrustedArchive, { config: configName, layers: nam
     return layer
   })
   return { config: String(bytes), author: config.author ?? '', architecture: config.architecture, layers, reference: references[0] ?? '' }
+}
+
+function readConfig(json: unknown): z.infer<typeof imageConfig> {
+  const { data, error } = imageConfig.safeParse(json)
+  if (error) throw refused(`its configuration makes no sense (${firstIssue(error)})`, error)
+  return data
 }
 
 function readJson(documents: UntrustedArchive['documents'], name: string): unknown {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { quote } from '#core/names.ts'
-import { chain, plainTar } from '#core/tarballs/plain-tar.ts'
+import { chain, type PlainTar, plainTar, readHead, supportedCompressions, unsupportedCompression } from '#core/tarballs/plain-tar.ts'
 import type { Spool, SpooledLayer } from '#core/tarballs/spool.ts'
 import type { TarEntry } from '#core/tarballs/tar/entry.ts'
 import { readTar } from '#core/tarballs/tar/read.ts'
@@ -34,8 +34,7 @@ export async function takeApart(source: AsyncIterable<Buffer>, { spool, limits, 
     const isLayer = LAYER_RE.test(entry.path)
     if (!isLayer && !DOCUMENT_RE.test(entry.path)) continue
     const chunks = content[Symbol.asyncIterator]()
-    const first = await chunks.next()
-    const head = first.done ? Buffer.alloc(0) : first.value
+    const head = await readHead(chunks)
     if (isLayer && head[0] !== OPENING_BRACE) {
       archive.layers.set(entry.path, await takeLayer(entry.path, chain(head, chunks), { spool, limits, signal }))
       continue
@@ -63,9 +62,16 @@ const OPENING_BRACE = 0x7b
 /** The archive itself may be compressed, as `docker save | gzip` makes it. */
 async function openPlain(source: AsyncIterable<Buffer>, limits: Limits): Promise<AsyncIterable<Buffer>> {
   const chunks = limits.received(source)[Symbol.asyncIterator]()
-  const first = await chunks.next()
-  const { content, isCompressed } = plainTar(first.done ? Buffer.alloc(0) : first.value, chunks)
+  const { content, isCompressed } = await decompressed('it', chunks)
   return isCompressed ? limits.inflated(content) : content
+}
+
+/** @param what it is, for the refusal */
+async function decompressed(what: string, chunks: AsyncIterator<Buffer>): Promise<PlainTar> {
+  const head = await readHead(chunks)
+  const compression = unsupportedCompression(head)
+  if (compression !== undefined) throw refused(`${what} is compressed with ${compression}; ${supportedCompressions()} are taken`)
+  return plainTar(head, chunks)
 }
 
 function assertName({ path, type }: TarEntry, names: Set<string>): void {
@@ -96,9 +102,7 @@ async function takeLayer(name: string, content: AsyncIterable<Buffer>, { spool, 
       yield chunk
     }
   }
-  const chunks = hashed()
-  const first = await chunks.next()
-  const plain = plainTar(first.done ? Buffer.alloc(0) : first.value, chunks)
+  const plain = await decompressed(`its layer ${name}`, hashed())
   isHashed = plain.isCompressed
   const file = await spool.createLayer()
   async function* spooled(): AsyncGenerator<Buffer> {
@@ -110,16 +114,42 @@ async function takeLayer(name: string, content: AsyncIterable<Buffer>, { spool, 
       yield chunk
     }
   }
-  for await (const { entry } of readTar(spooled())) assertLayerEntry(name, entry)
+  const assertEntry = createLayerCheck(name)
+  for await (const { entry } of readTar(spooled())) assertEntry(entry)
   const layer = await file.end()
   assertDigest(name, plain.isCompressed ? stored.digest('hex') : layer.digest.replace(/^sha256:/, ''))
   return layer
 }
 
+/** Whiteouts of nothing, of a directory itself, and of the one above it. */
+const WHITEOUTS_OUT: readonly (string | undefined)[] = ['.wh.', '.wh..', '.wh...']
+
 /** What an Engine unpacks is its business, and it takes care; nothing that tries to lead it astray gets there all the same. */
-function assertLayerEntry(name: string, { path, type, target }: TarEntry): void {
-  if (isUnsafe(path)) throw refused(`its layer ${name} has an entry ${quote(path)}, which leads out of it`)
-  if (type === 'link' && isUnsafe(target)) throw refused(`its layer ${name} has a hard link ${quote(path)} to ${quote(target)}, which leads out of it`)
+function createLayerCheck(name: string): (entry: TarEntry) => void {
+  const links = new Set<string>()
+
+  /** The symbolic link of this layer that a path leads through. */
+  function linkAbove(parts: readonly string[]): string | undefined {
+    if (links.size === 0) return undefined
+    return parts.slice(0, -1).map((_, index) => parts.slice(0, index + 1).join('/')).find((above) => links.has(above))
+  }
+
+  return ({ path, type, target }) => {
+    const parts = partsOf(path)
+    if (isUnsafe(path) || WHITEOUTS_OUT.includes(parts.at(-1))) throw refused(`its layer ${name} has an entry ${quote(path)}, which leads out of it`)
+    const link = linkAbove(parts)
+    if (link !== undefined) throw refused(`its layer ${name} has an entry ${quote(path)}, which leads through the symbolic link ${quote(link)}`)
+    if (type === 'link') {
+      const through = linkAbove(partsOf(target))
+      if (isUnsafe(target) || through !== undefined) throw refused(`its layer ${name} has a hard link ${quote(path)} to ${quote(target)}, which leads ${through === undefined ? 'out of it' : `through the symbolic link ${quote(through)}`}`)
+    }
+    if (type === 'symlink') links.add(parts.join('/'))
+    else links.delete(parts.join('/'))
+  }
+}
+
+function partsOf(path: string): string[] {
+  return path.split('/').filter((part) => part !== '' && part !== '.')
 }
 
 function assertDigest(name: string, found: string): void {

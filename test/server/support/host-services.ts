@@ -12,6 +12,7 @@ import { createExports } from '#server/environments/exports.ts'
 import { createVersionMarks } from '#server/environments/marks.ts'
 import { createRollbacks } from '#server/environments/rollback.ts'
 import { createTrials } from '#server/environments/trial.ts'
+import { createVerifications } from '#server/environments/verifications.ts'
 import { createVersions } from '#server/environments/versions.ts'
 import { createNodes } from '#server/nodes/nodes.ts'
 import { createOperations } from '#server/operations/operations.ts'
@@ -32,15 +33,16 @@ export async function createHostServices(directory: string) {
   const marks = await createVersionMarks(database)
   const nodesWith = (environment: string, version: number) => nodes.list().filter(({ images }) => images.some((image) => image.environment === environment && image.version === version)).map(({ hostname }) => hostname)
   const versions = createVersions({ tarballs, marks, keepVersions: 1, unfinishedTasks: store.unfinishedOf, nodesWith })
+  const verifications = createVerifications({ operations, tarballs, versions, marks })
   const node = createNodeModel()
-  const tasks = createTasks({ store, nodes, versions, dispatcher: node.dispatcher, docker: { network: 'host', tasks_privileged: false, additional_mounts: [], allowed_mounts: [] } })
+  const tasks = createTasks({ store, nodes, versions, marks, verifications, dispatcher: node.dispatcher, docker: { network: 'host', tasks_privileged: false, additional_mounts: [], allowed_mounts: [] } })
   const output = createOutput({ store, paths })
   return {
-    paths, tarballs, database, operations, nodes, store, marks, versions, node, tasks, output,
+    paths, tarballs, database, operations, nodes, store, marks, versions, verifications, node, tasks, output,
     rollbacks: createRollbacks({ operations, tarballs, versions, marks }),
     deletions: createDeletions({ operations, versions, tasks }),
-    diffs: createDiffs({ tarballs, versions }),
-    exports: createExports({ tarballs, versions }),
+    diffs: createDiffs({ tarballs, versions, marks }),
+    exports: createExports({ tarballs, versions, marks }),
     trials: createTrials({ tasks, output, versions, marks }),
     register: (hostname: string) => nodes.register({ hostname, url: `http://127.0.0.1:1/${hostname}`, instanceId: hostname, hostToken: 'x'.repeat(32), hardware: { cores: 4, memoryBytes: 1e9 }, engine: null, runnerVersion: '1' }),
     submit: async (environment: string, version?: number) => {
@@ -50,6 +52,7 @@ export async function createHostServices(directory: string) {
     },
     async close() {
       await operations.close()
+      await verifications.close()
       tasks.close()
       nodes.close()
       await database.destroy()
