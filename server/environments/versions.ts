@@ -39,7 +39,7 @@ export interface Versions {
    * @throws `version.needed` if a task was promised it, `environment.busy` if it is being read
    */
   remove(environment: string, version: number, options?: { evenIfNeeded: boolean }): Promise<void>
-  /** Removes what is superseded, but nothing that is pinned, being read, or that a task was promised. */
+  /** Removes what is behind the newest ones that can be used, but nothing that is pinned, being read, or that a task was promised. */
   prune(environment: string, keep?: number): Promise<void>
 }
 
@@ -141,6 +141,18 @@ export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks,
     return undefined
   }
 
+  /** All behind the newest `keep` that can be used, damaged ones too: nobody needs those any more. One on trial is nobody's to remove. */
+  async function findSuperseded(entries: readonly TarballEntry[], keep: number): Promise<TarballEntry[]> {
+    const superseded: TarballEntry[] = []
+    let kept = 0
+    for (const entry of entries) {
+      if (marks.get(entry.environment, entry.version).isCandidate) continue
+      if (kept >= keep) superseded.push(entry)
+      else if (isUsable(entry) && (await readNote(tarballs, entry)).trouble === null) kept += 1
+    }
+    return superseded
+  }
+
   async function assertSound(entry: TarballEntry): Promise<void> {
     const { environment, version } = entry
     const { damage, suspectedBy } = marks.get(environment, version)
@@ -215,7 +227,7 @@ export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks,
       return version
     },
     async prune(environment, keep = keepVersions) {
-      const superseded = (await tarballs.listVersions(environment)).filter(isUsable).slice(keep)
+      const superseded = await findSuperseded(await tarballs.listVersions(environment), keep)
       for (const entry of superseded) {
         if (marks.get(environment, entry.version).isPinned || readers.has(keyOf(entry)) || tasksOf(environment, entry.version).length > 0) continue
         await remove(environment, entry.version).catch((error: unknown) => {

@@ -102,6 +102,18 @@ describe('versions', () => {
     await expect(host.submit('my-env')).rejects.toThrow(refusal('tarball.damaged', /my-env-20.*env log my-env/))
   })
 
+  it('that are damaged take the place of no sound one when it comes to pruning, and go with what is superseded', async () => {
+    for (const version of [30, 40, 50]) await publishVersion(host.tarballs, { environment: 'my-env', version, layers: [base] })
+    await host.marks.set('my-env', 50, { damage: 'a node found it torn.' })
+    writeFileSync(join(host.paths.tarballs, 'my-env-40.json'), '{')
+    await host.marks.set('my-env', 10, { damage: 'so is this.' })
+    await host.versions.prune('my-env', 2)
+    expect(await versionsOf()).toEqual([50, 40, 30, 20])
+    await host.versions.prune('my-env', 1)
+    expect(await versionsOf()).toEqual([50, 40, 30])
+    expect(await host.submit('my-env')).toMatchObject({ version: 30 })
+  })
+
   it('that are pinned, being read or promised to a task are not pruned', async () => {
     await publishVersion(host.tarballs, { environment: 'my-env', version: 30, layers: [base] })
     await publishVersion(host.tarballs, { environment: 'my-env', version: 40, layers: [base] })
