@@ -47,9 +47,9 @@ export function imageDocuments({ environment, config, layers }: DescribedImage, 
   }
 }
 
-/** The path of a blob in an archive. */
+/** The path of a blob in an archive; `sha256:` in front of the digest may be left out. */
 export function blobPath(digest: string): string {
-  return `blobs/sha256/${digest.slice('sha256:'.length)}`
+  return `blobs/sha256/${digest.replace(/^sha256:/, '')}`
 }
 
 // --- internal ---

@@ -2,7 +2,6 @@ import type { Readable } from 'node:stream'
 import { errorMessage, HakuError, isHakuError, systemErrorCode } from '../errors.ts'
 import { createLayerNames } from './layer-names.ts'
 import { chain, plainTar } from './plain-tar.ts'
-import type { Documents } from './saved-image.ts'
 import type { Spool, SpooledLayer } from './spool.ts'
 import { readTar } from './tar/read.ts'
 
@@ -24,7 +23,7 @@ export interface SpoolArchiveOptions {
 
 export interface SpooledArchive {
   /** The small JSON documents, by name. */
-  documents: Documents
+  documents: ReadonlyMap<string, Buffer>
   /** Layers as plain tar, by digest. */
   layers: Map<string, SpooledLayer>
 }

@@ -45,7 +45,7 @@ export interface TakeOptions {
 }
 
 /** In place of a directory: the state was taken from a committed layer, and has other signatures. */
-export const COMMITTED = ''
+const COMMITTED = ''
 
 /** So many layers on the base image. Engines take 125 in all; base images have up to 40. */
 const MAX_CHAIN = 64
@@ -76,7 +76,7 @@ export async function takeLayers(options: TakeOptions): Promise<TakenLayers> {
 // --- internal ---
 
 async function takeByCapture(options: TakeOptions, upperDir: string, base: ImageDetails): Promise<TakenLayers> {
-  const { name, context, stop, giveBack } = options
+  const { context, stop, giveBack } = options
   const before = await previousState(options, upperDir)
   await stop()
   context.signal.throwIfAborted()
@@ -88,10 +88,8 @@ async function takeByCapture(options: TakeOptions, upperDir: string, base: Image
     const { environment, version, layers, baseLayers } = before.manifest
     return { basis: { environment, version, layers }, added: addedOf(captured), baseLayers, tree: captured.tree, upperDir }
   }
-  const basis = await findBasis({ ...options, environment: name, diffIds: base.layers, signal: context.signal })
-  const missing = base.layers.slice(basis?.layers.length ?? 0)
-  const saved = missing.length === 0 ? [] : await save(options, { imageId: base.id, layers: base.layers, missing })
-  return { basis, added: [...saved, ...addedOf(captured)], baseLayers: base.layers.length, tree: captured.tree, upperDir }
+  const { basis, added } = await layersOf(options, base, base.layers)
+  return { basis, added: [...added, ...addedOf(captured)], baseLayers: base.layers.length, tree: captured.tree, upperDir }
 }
 
 interface Before {
@@ -158,7 +156,7 @@ interface Committed {
 /** The committed layer is the whole writable layer. What of it the version before had is left out. */
 async function reduceCommitted(options: TakeOptions, { committed, before }: Committed & { before: Before | undefined }): Promise<TakenLayers> {
   const { context, spool } = options
-  const [top] = await save(options, { imageId: committed.id, layers: committed.layers, missing: committed.layers.slice(-1) })
+  const [top] = await save(options, committed, committed.layers.slice(-1))
   if (!top) throw new HakuError('internal.error', 'A committed image has a layer')
   await context.report({ phase: 'compare' })
   const tree = await treeOfLayer(top, context.signal)
@@ -169,11 +167,8 @@ async function reduceCommitted(options: TakeOptions, { committed, before }: Comm
     const reduced = await reduceLayer(top, changes, spool, context.signal)
     return { basis: { environment, version, layers }, added: reduced ? [reduced] : [], baseLayers: before.manifest.baseLayers, tree, upperDir: COMMITTED }
   }
-  const below = committed.layers.slice(0, baseLayers)
-  const basis = await findBasis({ ...options, environment: options.name, diffIds: below, signal: context.signal })
-  const missing = below.slice(basis?.layers.length ?? 0)
-  const saved = missing.length === 0 ? [] : await save(options, { imageId: committed.id, layers: committed.layers, missing })
-  return { basis, added: [...saved, top], baseLayers, tree, upperDir: COMMITTED }
+  const { basis, added } = await layersOf(options, committed, committed.layers.slice(0, baseLayers))
+  return { basis, added: [...added, top], baseLayers, tree, upperDir: COMMITTED }
 }
 
 /**
@@ -192,23 +187,21 @@ async function changesSince({ tarballs }: TakeOptions, { state, manifest }: Befo
 
 /** An image that is not the base image and one layer: nothing is known of its layers but their digests. */
 async function takeWhole(options: TakeOptions, { base, committed }: Committed): Promise<TakenLayers> {
-  const basis = await findBasis({ ...options, environment: options.name, diffIds: committed.layers, signal: options.context.signal })
-  const missing = committed.layers.slice(basis?.layers.length ?? 0)
-  const added = missing.length === 0 ? [] : await save(options, { imageId: committed.id, layers: committed.layers, missing })
-  return { basis, added, baseLayers: base?.layers.length ?? 0, tree: undefined, upperDir: COMMITTED }
+  return { ...(await layersOf(options, committed, committed.layers)), baseLayers: base?.layers.length ?? 0, tree: undefined, upperDir: COMMITTED }
 }
 
-interface SaveOptions {
-  imageId: string
-  layers: string[]
-  missing: string[]
+/** Layers of an image, from its lowest up: those that a tarball has from there, the rest from the Engine. */
+async function layersOf(options: TakeOptions, image: ImageDetails, diffIds: readonly string[]): Promise<Pick<TakenLayers, 'basis' | 'added'>> {
+  const basis = await findBasis({ ...options, environment: options.name, diffIds, signal: options.context.signal })
+  const missing = diffIds.slice(basis?.layers.length ?? 0)
+  return { basis, added: missing.length === 0 ? [] : await save(options, image, missing) }
 }
 
-async function save({ engine, name, context, spool }: TakeOptions, { imageId, layers, missing }: SaveOptions): Promise<SpooledLayer[]> {
+async function save({ engine, name, context, spool }: TakeOptions, { id, layers }: ImageDetails, missing: readonly string[]): Promise<SpooledLayer[]> {
   await context.report({ phase: 'save' })
   const wanted = new Set(missing)
   const saved = await spoolArchive({
-    source: await engine.saveImage(imageId, { signal: context.signal }),
+    source: await engine.saveImage(id, { signal: context.signal }),
     spool,
     expectedLayers: layers,
     wanted: (diffId) => wanted.has(diffId),

@@ -10,7 +10,7 @@ import { assertNameFree, type Containers, createIdle } from './containers.ts'
 import { removeOwnImage } from './own-image.ts'
 import type { VersionMarks } from './marks.ts'
 import type { CreateUndo } from './recovery.ts'
-import { markingDamage } from './verify.ts'
+import { bytesOf, markingDamage } from './verify.ts'
 import type { Versions } from './versions.ts'
 
 /** Persistent containers made from versions: a new environment that begins where another stands, or one whose container is gone. */
@@ -76,7 +76,7 @@ async function tagVersion({ engine, tarballs, marks }: Pick<ForksOptions, 'engin
   const [repository = '', name = ''] = tag.split(':')
   const known = await findImage(engine, manifest)
   if (known !== undefined) return engine.tagImage(known, repository, name)
-  const totalBytes = manifest.layers.reduce((sum, { size }) => sum + size, 0)
+  const totalBytes = bytesOf(manifest.layers)
   await context.report({ phase: 'load', bytes: 0, totalBytes })
   const archive = openArchive(tarballs, manifest, { tag, onProgress: (bytes) => void context.report({ phase: 'load', bytes, totalBytes }) })
   await markingDamage(marks, manifest, () => engine.loadImage(archive, { signal: context.signal }))

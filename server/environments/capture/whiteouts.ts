@@ -3,7 +3,7 @@ import type { TarEntry } from '#core/tarballs/tar/entry.ts'
 import { parentOf } from './tree.ts'
 
 /** How a layer says that something below it does not show any more: OCI image-spec `layer.md`, "Whiteouts". */
-const PREFIX = '.wh.'
+export const WHITEOUT_PREFIX = '.wh.'
 
 /** The name that stands in a directory of which nothing below shows. */
 export const OPAQUE_NAME = '.wh..wh..opq'
@@ -15,20 +15,20 @@ export function opaqueEntry(directory: string): TarEntry {
 export function whiteoutEntry(deleted: string): TarEntry {
   const parent = parentOf(deleted)
   if (deleted === '' || deleted.endsWith('/')) throw new HakuError('internal.error', 'A layer was to delete a path without a name')
-  return emptyFile(parent === '' ? `${PREFIX}${deleted}` : `${parent}/${PREFIX}${deleted.slice(parent.length + 1)}`)
+  return emptyFile(parent === '' ? `${WHITEOUT_PREFIX}${deleted}` : `${parent}/${WHITEOUT_PREFIX}${deleted.slice(parent.length + 1)}`)
 }
 
 /** Whether a name in this path is one of those that mean something else in a layer. */
 export function isReserved(path: string): boolean {
-  return path.split('/').some((name) => name.startsWith(PREFIX))
+  return path.split('/').some((name) => name.startsWith(WHITEOUT_PREFIX))
 }
 
 /** The path that an entry of a layer deletes; `undefined` if it is no whiteout. */
 export function whiteoutTarget(path: string): string | undefined {
   const parent = parentOf(path)
   const name = parent === '' ? path : path.slice(parent.length + 1)
-  if (!name.startsWith(PREFIX) || name === OPAQUE_NAME) return undefined
-  return parent === '' ? name.slice(PREFIX.length) : `${parent}/${name.slice(PREFIX.length)}`
+  if (!name.startsWith(WHITEOUT_PREFIX) || name === OPAQUE_NAME) return undefined
+  return parent === '' ? name.slice(WHITEOUT_PREFIX.length) : `${parent}/${name.slice(WHITEOUT_PREFIX.length)}`
 }
 
 // --- internal ---

@@ -1,5 +1,6 @@
 import type { TarEntry } from '#core/tarballs/tar/entry.ts'
 import { readTar } from '#core/tarballs/tar/read.ts'
+import { OPAQUE_NAME, WHITEOUT_PREFIX } from '../capture/whiteouts.ts'
 
 /** The two file systems that are compared. */
 export type Side = 'before' | 'after'
@@ -32,10 +33,10 @@ export async function applyLayer(root: FileNode, { digest, source, sides, signal
   for await (const { entry } of readTar(source)) {
     signal.throwIfAborted()
     const { directory, name } = splitPath(entry.path)
-    if (name === OPAQUE) clearBelow(findNode(root, directory), sides)
-    else if (name.startsWith(WHITEOUT)) {
+    if (name === OPAQUE_NAME) clearBelow(findNode(root, directory), sides)
+    else if (name.startsWith(WHITEOUT_PREFIX)) {
       // Further names that begin like this are notes of old storage drivers.
-      if (!name.startsWith(`${WHITEOUT}${WHITEOUT}`)) clear(findNode(root, [...directory, name.slice(WHITEOUT.length)]), sides)
+      if (!name.startsWith(`${WHITEOUT_PREFIX}${WHITEOUT_PREFIX}`)) clear(findNode(root, [...directory, name.slice(WHITEOUT_PREFIX.length)]), sides)
     } else if (entry.type === 'link') links.push(entry)
     else records.set(entry.path, toRecord(digest, entry))
   }
@@ -78,10 +79,6 @@ export function* walk(node: FileNode, path = ''): Generator<{ path: string; name
 }
 
 // --- internal ---
-
-/** How a layer says that something below it is gone (opencontainers/image-spec `layer.md`). */
-const WHITEOUT = '.wh.'
-const OPAQUE = '.wh..wh..opq'
 
 function splitPath(path: string): { directory: string[]; name: string } {
   const parts = partsOf(path)

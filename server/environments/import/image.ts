@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { errorMessage, isHakuError } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
+import { blobPath } from '#core/tarballs/documents.ts'
 import { MAX_IMAGE_LAYERS } from '#core/tarballs/manifest.ts'
 import type { SpooledLayer } from '#core/tarballs/spool.ts'
 import { refused } from './refusal.ts'
@@ -135,10 +136,6 @@ function readJson(documents: UntrustedArchive['documents'], name: string): unkno
   if (!bytes) throw refused(`${name} is not in it`)
   if (bytes.length > MAX_INDEX_BYTES) throw refused(`${name} is larger than any list of images`)
   return JSON.parse(String(bytes))
-}
-
-function blobPath(name: string): string {
-  return `blobs/sha256/${name.replace(/^sha256:/, '')}`
 }
 
 /** A configuration is named by its digest in every layout but one. */

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { errorMessage, HakuError } from '../errors.ts'
+import { errorMessage, HakuError } from '#core/errors.ts'
+import { blobPath } from '#core/tarballs/documents.ts'
+import type { SpooledArchive } from '#core/tarballs/engine-archive.ts'
 
-/** The small JSON documents of an Engine's archive, by name. */
-export type Documents = ReadonlyMap<string, Buffer>
+type Documents = SpooledArchive['documents']
 
 /**
  * The configuration of the one image in an Engine's archive: by `manifest.json` where there is one, else by the OCI index.
@@ -67,8 +68,4 @@ function readJson(documents: Documents, name: string): unknown {
   const bytes = documents.get(name)
   if (!bytes) throw new Error(`${name === '' ? 'its configuration' : name} is missing`)
   return JSON.parse(String(bytes))
-}
-
-function blobPath(digest: string): string {
-  return `blobs/sha256/${digest.replace(/^sha256:/, '')}`
 }
