@@ -11,7 +11,7 @@ import { isEnvironmentName, readVersionNumber } from './names.ts'
  * │  ├─ <environment>-<seconds>.json     its manifest, written last
  * │  └─ .tmp-<host id>-…                 being written; outside the listing grammar
  * ├─ .hakuriver-storage                  put there by the Host: without it, a mount is missing
- * ├─ task_outputs/<task id>.out          what a task printed
+ * ├─ task_outputs/<task id>.out          what a task printed; <task id>-2.out at its second execution
  * ├─ task_errors/<task id>.err
  * └─ shared_data/                        seen in tasks as /shared
  *
@@ -36,6 +36,10 @@ export const labels = {
   image: 'hakuriver.image',
   /** On a task's container: the task's id. */
   task: 'hakuriver.task',
+  /** On a task's container: which execution of the task it is, from 1. */
+  instance: 'hakuriver.instance',
+  /** On a container that tasks share: what they have in common. */
+  pack: 'hakuriver.pack',
   /** On a task's container: the node whose Runner owns it, because two Runners may share one Engine. */
   node: 'hakuriver.node',
   /** On an image: the environment it is a version of. */
@@ -52,8 +56,9 @@ export interface SharedPaths {
   outputs: string
   errors: string
   data: string
-  stdout(taskId: string): string
-  stderr(taskId: string): string
+  /** `instance` counts the executions of a task from 1. */
+  stdout(taskId: string, instance: number): string
+  stderr(taskId: string, instance: number): string
 }
 
 /** Paths below the shared directory, as this machine mounts it. */
@@ -67,8 +72,8 @@ export function sharedPaths(sharedDir: string, containerDir: string): SharedPath
     outputs,
     errors,
     data: join(sharedDir, 'shared_data'),
-    stdout: (taskId) => join(outputs, `${taskId}.out`),
-    stderr: (taskId) => join(errors, `${taskId}.err`),
+    stdout: (taskId, instance) => join(outputs, `${executionName(taskId, instance)}.out`),
+    stderr: (taskId, instance) => join(errors, `${executionName(taskId, instance)}.err`),
   }
 }
 
@@ -143,7 +148,19 @@ export function forkTag(container: string, environment: string, version: number)
   return `hakuriver/${environment}:${version}-for-${container}`
 }
 
-/** The container name of a task. */
-export function taskContainerName(taskId: string): string {
-  return `hakuriver-task-${taskId}`
+/** The container name of one execution of a task. */
+export function taskContainerName(taskId: string, instance: number): string {
+  return `hakuriver-task-${executionName(taskId, instance)}`
+}
+
+/** The container that items of a batch share on a node: see `--pack`. */
+export function packContainerName(pack: string): string {
+  return `hakuriver-pack-${pack}`
+}
+
+// --- internal ---
+
+/** Task ids have no dash. */
+function executionName(taskId: string, instance: number): string {
+  return instance === 1 ? taskId : `${taskId}-${instance}`
 }

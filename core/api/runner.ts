@@ -8,10 +8,14 @@ const versionOfEnvironment = z.strictObject({ environment: schemas.environmentNa
 /** Everything a Runner answers, to its Host alone. */
 export const runnerApi = defineEndpoints({
   getHealth: { method: 'GET', path: '/api/health', summary: 'Whether the Runner works', role: 'public', response: { status: 200, body: schemas.health }, errors: [] },
-  putTask: { method: 'PUT', path: '/api/tasks/{id}', summary: 'Run this task. The same id twice starts one container', role: 'host', params: id, body: schemas.taskOrder, maxBodyBytes: 4 * 1024 * 1024, response: { status: 202, body: schemas.taskReport }, errors: [] },
-  killTask: { method: 'POST', path: '/api/tasks/{id}/kill', summary: 'End the task', role: 'host', params: id, response: { status: 202, body: schemas.taskReport }, errors: ['task.not_found'] },
-  pauseTask: { method: 'POST', path: '/api/tasks/{id}/pause', summary: 'Freeze the task', role: 'host', params: id, response: { status: 200, body: schemas.taskReport }, errors: ['task.not_found', 'task.state'] },
-  resumeTask: { method: 'POST', path: '/api/tasks/{id}/resume', summary: 'Go on with the task', role: 'host', params: id, response: { status: 200, body: schemas.taskReport }, errors: ['task.not_found', 'task.state'] },
+  putTask: { method: 'PUT', path: '/api/tasks/{id}', summary: 'Execute this task. The same instance twice starts one container; a higher one ends what ran before', role: 'host', params: id, body: schemas.taskOrder, maxBodyBytes: 4 * 1024 * 1024, response: { status: 202, body: schemas.taskReport }, errors: ['task.superseded', 'task.not_allowed'] },
+  killTask: { method: 'POST', path: '/api/tasks/{id}/kill', body: schemas.executionBody, summary: 'End the task', role: 'host', params: id, response: { status: 202, body: schemas.taskReport }, errors: ['task.not_found'] },
+  pauseTask: { method: 'POST', path: '/api/tasks/{id}/pause', body: schemas.executionBody, summary: 'Freeze the task', role: 'host', params: id, response: { status: 200, body: schemas.taskReport }, errors: ['task.not_found', 'task.state'] },
+  resumeTask: { method: 'POST', path: '/api/tasks/{id}/resume', body: schemas.executionBody, summary: 'Go on with the task', role: 'host', params: id, response: { status: 200, body: schemas.taskReport }, errors: ['task.not_found', 'task.state'] },
+  getTaskOutput: {
+    method: 'GET', path: '/api/tasks/{id}/output', summary: 'A part of what a task printed, for a Host that does not see the shared directory', role: 'host', params: id,
+    query: z.strictObject({ stream: z.enum(['stdout', 'stderr']), instance: z.coerce.number().int().min(1), offset: z.coerce.number().int().min(0) }), response: { status: 200, stream: 'application/octet-stream' }, errors: ['storage.unavailable'],
+  },
   putImage: {
     method: 'PUT', path: '/api/images/{environment}/{version}', summary: 'Load this version; `wait` holds the answer until it is there. The same twice loads once', role: 'host', params: versionOfEnvironment,
     query: schemas.waitQuery, body: schemas.versionOrder, response: { status: 200, body: schemas.prefetchState },

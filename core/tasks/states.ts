@@ -8,10 +8,11 @@
 export const taskStates = ['queued', 'assigned', 'syncing', 'starting', 'running', 'paused', 'succeeded', 'failed', 'killed', 'out_of_memory', 'timed_out', 'lost'] as const
 export type TaskState = (typeof taskStates)[number]
 
-export const taskWishes = ['run', 'pause', 'kill'] as const
+/** `hold`: stays in the queue until it is released. */
+export const taskWishes = ['run', 'hold', 'pause', 'kill'] as const
 export type TaskWish = (typeof taskWishes)[number]
 
-export const taskReasons = ['exited', 'command_not_found', 'sync_failed', 'start_failed', 'output_failed', 'user', 'memory_limit', 'node_unreachable', 'node_forgot', 'node_refused', 'engine_failed'] as const
+export const taskReasons = ['exited', 'command_not_found', 'sync_failed', 'start_failed', 'output_failed', 'user', 'memory_limit', 'time_limit', 'dependency', 'items', 'node_unreachable', 'node_removed', 'node_forgot', 'node_refused', 'engine_failed'] as const
 /** Why a task is in the state it is in. `null` while all goes its way. */
 export type TaskReason = (typeof taskReasons)[number]
 
@@ -20,20 +21,22 @@ const ENDINGS = ['succeeded', 'failed', 'killed', 'out_of_memory', 'timed_out', 
 /**
  * From → to. A Runner reports what it sees, and a report may be late or skip states (a task can end before the Host heard
  * that it started), so every live state reaches every later one. `lost` is an ending that contact with the node revokes.
+ * Back to `queued` goes what is tried again: by `--retry` from a live state, by `task retry` from an ending.
  */
 const transitions: Record<TaskState, readonly TaskState[]> = {
-  queued: ['assigned', 'killed', 'failed'],
+  // `running`, `succeeded`: of a batch, which is never given to a node itself.
+  queued: ['assigned', 'running', 'succeeded', 'killed', 'failed'],
   assigned: ['queued', 'syncing', 'starting', 'running', 'paused', ...ENDINGS],
-  syncing: ['starting', 'running', 'paused', ...ENDINGS],
-  starting: ['running', 'paused', ...ENDINGS],
-  running: ['paused', ...ENDINGS],
-  paused: ['running', ...ENDINGS],
+  syncing: ['queued', 'starting', 'running', 'paused', ...ENDINGS],
+  starting: ['queued', 'running', 'paused', ...ENDINGS],
+  running: ['queued', 'paused', ...ENDINGS],
+  paused: ['queued', 'running', ...ENDINGS],
   succeeded: [],
-  failed: [],
-  killed: [],
-  out_of_memory: [],
-  timed_out: [],
-  lost: ['syncing', 'starting', 'running', 'paused', 'succeeded', 'failed', 'killed', 'out_of_memory', 'timed_out'],
+  failed: ['queued'],
+  killed: ['queued'],
+  out_of_memory: ['queued'],
+  timed_out: ['queued'],
+  lost: ['queued', 'syncing', 'starting', 'running', 'paused', 'succeeded', 'failed', 'killed', 'out_of_memory', 'timed_out'],
 }
 
 /** Whether a task may go from one state to another. */

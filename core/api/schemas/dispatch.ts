@@ -2,25 +2,47 @@ import { z } from 'zod'
 import { taskReasons, taskStates } from '../../tasks/states.ts'
 import { bytes, time } from './common.ts'
 import { syncProgress, versionOrder } from './sync.ts'
-import { taskId } from './tasks.ts'
+import { signalName, taskId } from './tasks.ts'
 
 /** What the Host tells a Runner to run. Everything is decided: the Runner chooses nothing. */
-export const taskOrder = versionOrder.extend({
+export const taskOrder = z.strictObject({
   id: taskId,
+  /** Which execution of the task. A higher one ends a lower one of the same task. */
+  instance: z.int().positive(),
+  /** `null`: no container. */
+  image: versionOrder.nullable(),
   command: z.array(z.string()).min(1),
   env: z.record(z.string(), z.string()),
   mounts: z.array(z.string()),
   cores: z.int().nonnegative(),
   memoryBytes: bytes.nullable(),
+  numaNode: z.int().nullable(),
+  gpus: z.array(z.strictObject({ id: z.int(), uuid: z.string() })),
+  user: z.string().nullable(),
+  workdir: z.string().nullable(),
   network: z.string(),
   privileged: z.boolean(),
+  timeLimitSeconds: z.number().nullable(),
+  signal: signalName,
+  graceSeconds: z.number(),
+  /** Of each of the two outputs; what is more is cut off with a mark. `null`: no limit. */
+  maxOutputBytes: bytes.nullable(),
+  /** Tasks with the same word share one container. */
+  pack: z.string().nullable(),
 })
 export type TaskOrder = z.infer<typeof taskOrder>
+
+/** Which execution is meant. */
+export const executionBody = z.strictObject({ instance: z.int().positive() })
+export type ExecutionBody = z.infer<typeof executionBody>
+export const execution = z.strictObject({ id: taskId, instance: z.int().positive() })
+export type Execution = z.infer<typeof execution>
 
 /** What a Runner saw of a task: the whole picture each time, so that reports may be lost, doubled or late. */
 export const taskReport = z.strictObject({
   id: taskId,
-  /** Grows with every report about this task. The Host ignores what it has already overtaken. */
+  instance: z.int().positive(),
+  /** Grows with every report about this execution. The Host ignores what it has already overtaken. */
   sequence: z.int().positive(),
   state: z.enum(taskStates),
   reason: z.enum(taskReasons).nullable(),
@@ -39,8 +61,8 @@ export type TaskReport = z.infer<typeof taskReport>
 
 export const reportsBody = z.strictObject({ instanceId: z.string(), reports: z.array(taskReport).min(1).max(1000) })
 export const reportsResponse = z.object({
-  /** Ids whose last report the Host has stored; of a finished one the Runner may now remove the container. */
-  acknowledged: z.array(z.string()),
-  /** Ids that the Host never gave to this node: the Runner ends and forgets them. */
-  unknown: z.array(z.string()),
+  /** Whose last report the Host has stored; of a finished one the Runner may now remove the container. */
+  acknowledged: z.array(execution),
+  /** What the Host does not want on this node (any more): the Runner ends and forgets them. */
+  unknown: z.array(execution),
 })

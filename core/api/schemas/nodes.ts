@@ -1,10 +1,35 @@
 import { z } from 'zod'
 import { bytes, nodeName, time } from './common.ts'
 
-export const nodeHardware = z.object({
+export const numaNode = z.object({
+  id: z.int().nonnegative(),
+  /** As the kernel writes it: `0-3,8-11`. */
+  cpus: z.string(),
   cores: z.int().positive(),
   memoryBytes: bytes,
 })
+export type NumaNode = z.infer<typeof numaNode>
+
+export const gpu = z.object({
+  /** As `nvidia-smi` counts, from 0. */
+  id: z.int().nonnegative(),
+  uuid: z.string().max(128),
+  name: z.string().max(256),
+  memoryBytes: bytes,
+  numaNode: z.int().nullable(),
+})
+export type Gpu = z.infer<typeof gpu>
+
+export const nodeHardware = z.object({
+  cores: z.int().positive(),
+  memoryBytes: bytes,
+  /** Empty where the kernel knows of none. */
+  numaNodes: z.array(numaNode).max(1024).default([]),
+  gpus: z.array(gpu).max(1024).default([]),
+  /** Whether it takes tasks without a container. */
+  plainProcesses: z.boolean().default(false),
+})
+export type NodeHardware = z.infer<typeof nodeHardware>
 export const nodeUsage = z.object({
   cpuPercent: z.number().nullable(),
   memoryUsedBytes: bytes.nullable(),
@@ -36,6 +61,14 @@ export const node = z.object({
   coresReserved: z.int(),
   memoryBytes: bytes,
   memoryReservedBytes: bytes,
+  numaNodes: z.array(numaNode),
+  gpus: z.array(gpu),
+  gpusReserved: z.array(z.int()),
+  plainProcesses: z.boolean(),
+  /** It gets no more tasks. */
+  drained: z.object({ since: time, reason: z.string() }).nullable(),
+  /** Tasks that it was given and that have not ended. */
+  tasks: z.int(),
   usage: nodeUsage,
   engine: engineInfo.nullable(),
   runnerVersion: z.string(),
@@ -66,11 +99,14 @@ export const heartbeatBody = z.strictObject({
   instanceId: z.string().min(1).max(64),
   usage: nodeUsage,
   engine: engineInfo.nullable(),
-  /** Ids of every unfinished or unacknowledged task the Runner knows. */
-  tasks: z.array(z.string()),
+  /** Every unfinished or unacknowledged task the Runner knows. */
+  tasks: z.array(z.strictObject({ id: z.string().max(64), instance: z.int() })),
   /** Left out: as told before. */
   holdings: nodeHoldings.optional(),
 })
 export type HeartbeatBody = z.infer<typeof heartbeatBody>
 /** `wantsHoldings`: the Host has forgotten them, and they come with the next beat. */
 export const heartbeatResponse = z.object({ wantsHoldings: z.boolean() })
+
+export const drainBody = z.strictObject({ reason: z.string().max(1024).default('') })
+export type DrainBody = z.infer<typeof drainBody>

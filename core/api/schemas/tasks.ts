@@ -1,48 +1,157 @@
 import { z } from 'zod'
 import { taskReasons, taskStates, taskWishes } from '../../tasks/states.ts'
-import { bytes, environmentName, time } from './common.ts'
+import { bytes, environmentName, pageQuery, time } from './common.ts'
 import { versionInBody } from './environments.ts'
 import { syncProgress } from './sync.ts'
 
-export const taskId = z.string().regex(/^[0-9a-z]{26}$/, 'not a task id')
+/** `<26 characters>`, and `.<index>` behind it for an item of a batch. */
+export const taskId = z.string().regex(/^[0-9a-z]{26}(?:\.\d{1,9})?$/, 'not a task id')
 const argument = z.string().max(131_072).refine((text) => !text.includes('\0'), 'contains a NUL character')
 const environmentVariables = z.record(z.string().regex(/^[^=\0\n]+$/, 'is not a name of an environment variable').max(1024), argument)
+const shortText = z.string().max(256)
+
+// --- submission ---
+
+/** `ok`: it succeeded; `fail`: it ended otherwise; `any`: it ended. Of a batch: all of its items. */
+export const dependency = z.strictObject({ on: z.enum(['ok', 'fail', 'any']), task: taskId })
+export type Dependency = z.infer<typeof dependency>
+
+/** What makes many tasks of one submission. Item variables arrive as environment variables, and replace `%{name}` in the command. */
+export const items = z.discriminatedUnion('kind', [
+  /** An item for each number: `1-1000`, `1,3,7-9`, `0-100:10`. Variable: `index`. */
+  z.strictObject({ kind: z.literal('array'), indexes: z.string().min(1).max(65_536) }),
+  /** An item for each line, counted from 1. Variable: `line`. */
+  z.strictObject({ kind: z.literal('lines'), lines: z.array(argument).min(1).max(1_000_000) }),
+  /** An item for each combination; the last name varies fastest. Variables: the names. */
+  z.strictObject({ kind: z.literal('sweep'), parameters: z.array(z.strictObject({ name: z.string().regex(/^[A-Za-z_]\w{0,63}$/, 'is not a name'), values: z.array(argument).min(1).max(1_000_000) })).min(1).max(16) }),
+])
+export type Items = z.infer<typeof items>
+
+/** `SIGTERM`, `SIGINT`, … as the kernel names them. */
+export const signalName = z.enum(['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGKILL'])
+export type SignalName = z.infer<typeof signalName>
 
 export const submitBody = z.strictObject({
   /** argv. No shell touches it. */
   command: z.array(argument).min(1).max(10_000).refine((argv) => argv[0] !== '', 'begins with an empty word'),
-  environment: environmentName,
+  /** `null`: no container, a plain process of a node that allows it. */
+  environment: environmentName.nullable(),
   /** The current one unless said. */
   version: versionInBody.optional(),
+  /** A repeated submission with the same key makes nothing, and is answered like the first. */
+  key: z.string().min(8).max(64).optional(),
+  /** For people. */
+  name: shortText.default(''),
+  /** Who submits; for people only. */
+  submitter: z.string().max(128).default(''),
   /** `HOST[:NUMA][::GPU,…]`, one task each; empty: the Host picks a node. */
   targets: z.array(z.string()).max(1000).default([]),
+  items: items.nullable().default(null),
+  /** So many items of the batch at a time; `null`: as many as there is room for. */
+  parallel: z.int().min(1).max(1_000_000).nullable().default(null),
+  /** Items on one node share one container: see `docs/tasks.md`. */
+  pack: z.boolean().default(false),
   /** CPUs to reserve, and the limit; 0 reserves nothing and sets no limit. */
   cores: z.int().min(0).max(4096).default(1),
   /** Limit and reservation; `null`: no limit, nothing reserved. */
   memoryBytes: z.int().min(6 * 1024 * 1024, 'is less than 6 MiB, the least the Engine takes').nullable().default(null),
+  /** So many GPUs of one node, picked by the Host. A target that names GPUs says it instead. */
+  gpus: z.int().min(0).max(64).default(0),
+  /** Least memory of each of them. */
+  gpuMemoryBytes: z.int().positive().nullable().default(null),
   env: environmentVariables.default({}),
   /** `SRC:DST[:ro]`, below the roots of `docker.allowed_mounts`. */
   mounts: z.array(z.string()).max(64).default([]),
+  /** `UID[:GID]`; `null`: the Host's default. */
+  user: z.string().regex(/^\d{1,10}(?::\d{1,10})?$/, 'is not UID or UID:GID').nullable().default(null),
+  /** `null`: the shared directory. */
+  workdir: z.string().startsWith('/', 'is not an absolute path').max(4096).nullable().default(null),
+  /** Docker network; `null`: the Host's default. */
+  network: z.string().regex(/^[\w.-]{1,128}$/, 'is not a network').nullable().default(null),
+  privileged: z.boolean().default(false),
+  /** Higher goes first. */
+  priority: z.int().min(-1000).max(1000).default(0),
+  /** Stays in the queue until it is released. */
+  hold: z.boolean().default(false),
+  /** Not before. */
+  at: time.nullable().default(null),
+  after: z.array(dependency).max(1000).default([]),
+  /** So many more executions after one that failed, was lost, or ran out of memory or time. */
+  retries: z.int().min(0).max(1000).default(0),
+  /** Seconds of running, pauses included, after which it is ended as `timed_out`. */
+  timeLimitSeconds: z.number().positive().max(366 * 86_400).nullable().default(null),
+  /** What a killed or timed out task gets first, and the seconds that it then has. */
+  signal: signalName.default('SIGTERM'),
+  graceSeconds: z.number().min(0).max(3600).default(10),
+  /** The Host posts the ended task there. */
+  notifyUrl: z.url({ protocol: /^https?$/ }).max(2048).nullable().default(null),
 })
 export type SubmitBody = z.infer<typeof submitBody>
 
+// --- tasks ---
+
+const stateCounts = z.partialRecord(z.enum(taskStates), z.int().nonnegative())
+
+/** What only a batch has. */
+export const batchItems = z.object({
+  kind: z.enum(['targets', 'array', 'lines', 'sweep']),
+  size: z.int(),
+  parallel: z.int().nullable(),
+  pack: z.boolean(),
+  /** Indexes that no node was given yet, such as `51-1000`. Until then they are no tasks of their own. */
+  pending: z.string(),
+  /** How many items are in which state. They sum up to `size`. */
+  counts: stateCounts,
+})
+export type BatchItems = z.infer<typeof batchItems>
+
 export const task = z.object({
   id: z.string(),
+  name: z.string(),
+  /** Who submitted it, as told. */
+  submitter: z.string(),
+  /** The batch that it is an item of. */
+  batch: z.string().nullable(),
+  /** Which item it is. */
+  index: z.int().nullable(),
+  /** The item's variables. */
+  variables: z.record(z.string(), z.string()),
+  /** Of a batch; `null`: a task. A batch is `queued` until its first item is given to a node, `running` until the last has ended, then as its items are. */
+  items: batchItems.nullable(),
   state: z.enum(taskStates),
   wish: z.enum(taskWishes),
   reason: z.enum(taskReasons).nullable(),
-  /** One sentence for people about `reason`. */
+  /** One sentence for people about `reason`, or what it waits for. */
   message: z.string().nullable(),
+  /** Of a batch that has ended: the highest of its items'. */
   exitCode: z.int().nullable(),
+  /** How many times it was given to a node; reports and output of an earlier time are told apart by it. */
+  instance: z.int().nonnegative(),
   node: z.string().nullable(),
   target: z.string().nullable(),
-  environment: z.string(),
-  version: z.int(),
+  environment: z.string().nullable(),
+  version: z.int().nullable(),
   command: z.array(z.string()),
   env: z.record(z.string(), z.string()),
   mounts: z.array(z.string()),
   cores: z.int(),
   memoryBytes: bytes.nullable(),
+  gpus: z.int(),
+  gpuMemoryBytes: bytes.nullable(),
+  /** Those that it was given on its node. */
+  gpuIds: z.array(z.int()),
+  user: z.string().nullable(),
+  workdir: z.string().nullable(),
+  network: z.string().nullable(),
+  privileged: z.boolean(),
+  priority: z.int(),
+  at: time.nullable(),
+  after: z.array(dependency),
+  retries: z.int(),
+  timeLimitSeconds: z.number().nullable(),
+  signal: signalName,
+  graceSeconds: z.number(),
+  notifyUrl: z.string().nullable(),
   /** How far its version is, while the task is `syncing`. */
   sync: syncProgress.nullable(),
   submitted: time,
@@ -51,11 +160,43 @@ export const task = z.object({
 })
 export type Task = z.infer<typeof task>
 
+/** One thing that happened to a task. */
+export const taskEvent = z.object({
+  time,
+  /** A state that it came to, or what was asked for. */
+  event: z.enum(['submitted', ...taskStates, 'hold', 'release', 'pause', 'resume', 'kill', 'move', 'retry']),
+  /** `user NAME`, `host`, `node NAME`. */
+  by: z.string(),
+  instance: z.int(),
+  node: z.string().nullable(),
+  message: z.string().nullable(),
+})
+export type TaskEvent = z.infer<typeof taskEvent>
+
+/** Oldest first; of very many the ones in the middle are left out. */
+export const taskDetails = task.extend({ events: z.array(taskEvent) })
+export type TaskDetails = z.infer<typeof taskDetails>
+
+export const taskQuery = pageQuery.extend({
+  state: z.enum(taskStates).optional(),
+  node: z.string().max(64).optional(),
+  environment: z.string().max(64).optional(),
+  submitter: z.string().max(128).optional(),
+  /** Items of this batch. */
+  batch: z.string().max(64).optional(),
+  /** Submitted at this time or later. */
+  since: time.optional(),
+  /** `top`: batches and tasks that belong to none. `all`: items too. */
+  level: z.enum(['top', 'all']).default('all'),
+})
+export type TaskQuery = z.infer<typeof taskQuery>
+
 /** What a submission would come to, now. */
 export const submitPreview = z.object({
-  environment: z.string(),
-  version: z.int(),
-  fileName: z.string(),
+  environment: z.string().nullable(),
+  version: z.int().nullable(),
+  fileName: z.string().nullable(),
+  /** One for each target; of an array only the first item. */
   tasks: z.array(z.object({
     target: z.string().nullable(),
     /** Where it would run: at once, or when it is its turn; `null`: shown by then. */
@@ -70,11 +211,58 @@ export const submitPreview = z.object({
 })
 export type SubmitPreview = z.infer<typeof submitPreview>
 
+/** The tasks; of several targets the items, of an array the batch alone. */
 export const submitResponse = z.object({ tasks: z.array(task) })
+
+export const moveBody = z.strictObject({
+  /** Ahead of, or behind, all of its priority that wait; or directly ahead of this one, whose priority it takes. */
+  to: z.union([z.literal('first'), z.literal('last'), z.strictObject({ before: taskId })]).optional(),
+  priority: z.int().min(-1000).max(1000).optional(),
+  /** Another target; `null`: any node. */
+  target: z.string().max(256).nullable().optional(),
+})
+export type MoveBody = z.infer<typeof moveBody>
+
+export const rerunBody = z.strictObject({
+  /** The current version of the environment instead of the pinned one. */
+  latest: z.boolean().default(false),
+  submitter: z.string().max(128).default(''),
+})
+export type RerunBody = z.infer<typeof rerunBody>
+
+/** Why a task that waits does not run, or not on one node. */
+export const waitingCode = z.enum([
+  'hold', 'not_before', 'dependency', 'limit', 'retry_backoff', 'environment_missing', 'environment_damaged', 'environment_suspected',
+  'no_node', 'other_target', 'offline', 'drained', 'no_plain_processes', 'no_such_numa_node', 'no_such_gpu', 'too_small', 'no_room', 'kept_for_other',
+])
+export type WaitingCode = z.infer<typeof waitingCode>
+export const waitingReason = z.object({ code: waitingCode, message: z.string() })
+export type WaitingReason = z.infer<typeof waitingReason>
+
+export const explanation = z.object({
+  id: z.string(),
+  state: z.enum(taskStates),
+  /** One sentence. */
+  summary: z.string(),
+  /** Its place among all that wait, from 1; `null`: it does not wait. */
+  place: z.int().nullable(),
+  waiting: z.int(),
+  /** What keeps it from running whatever the nodes have. */
+  reasons: z.array(waitingReason),
+  /** Each node, and why not there; `reason` is `null` where it could start. */
+  nodes: z.array(z.object({ hostname: z.string(), reason: waitingReason.nullable() })),
+})
+export type Explanation = z.infer<typeof explanation>
 
 export const outputQuery = z.strictObject({
   /** First byte to send. */
   offset: z.coerce.number().int().min(0).default(0),
+  /** Instead: so many lines from the end. */
+  tail: z.coerce.number().int().min(0).max(1_000_000).optional(),
   /** Go on until the task has ended and everything was sent. */
   follow: z.stringbool().default(false),
+  /** Which execution; the last unless said. */
+  instance: z.coerce.number().int().min(1).optional(),
 })
+export type OutputQuery = z.infer<typeof outputQuery>
+
