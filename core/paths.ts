@@ -19,6 +19,7 @@ import { isEnvironmentName, readVersionNumber } from './names.ts'
  * ├─ host.db  admin.token  runner.token  of a Host
  * ├─ storage.mark                        of a Host: the shared directory has been marked
  * ├─ spool/  captures/                   of a Host: see server/environments
+ * ├─ processes/<task id>/                of a Runner: a task without a container; <task id>-2 at its second execution
  * └─ runner.db  host.token  <hostname>   of a Runner
  * ```
  */
@@ -102,7 +103,37 @@ export function runnerStatePaths(stateDir: string) {
     hostToken: join(stateDir, 'host.token'),
     /** Layers to give to other nodes. */
     layers: join(stateDir, 'layers'),
+    /** Tasks without a container: see {@link processPaths}. */
+    processes: join(stateDir, 'processes'),
   }
+}
+
+/** The directory of one execution of a task without a container, below {@link runnerStatePaths}' `processes`. */
+export function processDirectory(processes: string, taskId: string, instance: number): string {
+  return join(processes, executionName(taskId, instance))
+}
+
+/** What is in the directory of a task without a container. What which file means is in `docs/plain-processes.md`. */
+export function processPaths(directory: string) {
+  return {
+    directory,
+    order: join(directory, 'order.json'),
+    /** `generation` counts the supervisors of this process from 1. */
+    claim: (generation: number) => join(directory, `supervisor-${generation}.json`),
+    started: join(directory, 'started.json'),
+    ended: join(directory, 'ended.json'),
+    log: join(directory, 'supervisor.log'),
+    /** What the process writes into. */
+    pipe: (channel: 'stdout' | 'stderr') => join(directory, `${channel}.pipe`),
+    /** What it has printed. */
+    output: (channel: 'stdout' | 'stderr') => join(directory, channel),
+  }
+}
+export type ProcessPaths = ReturnType<typeof processPaths>
+
+/** The cgroup of one execution, below the root of a hierarchy. */
+export function processCgroup(node: string, taskId: string, instance: number): string {
+  return join('hakuriver', node, executionName(taskId, instance))
 }
 
 /** The key of a version's tarball in the tarball store: its file name. */

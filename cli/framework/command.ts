@@ -17,6 +17,8 @@ export interface StringOption {
   required?: true
   /** May be given again and again; the command gets all values, in order. Others are refused when given twice. */
   multiple?: true
+  /** What it means without a value. Then only a number behind it is taken for one: `--parallel`, `--parallel 4`, `--parallel=4`. */
+  implied?: string
 }
 
 /** An argument by position. Required unless said otherwise. */
@@ -26,9 +28,11 @@ export interface Positional {
   required?: false
   /** The words it may be. */
   choices?: readonly string[]
+  /** The last one: it takes all that are left, in order. */
+  multiple?: true
 }
 
-/** citty's argument definition with what its own parser lacks: repeatable options and choices by position. */
+/** citty's argument definition with what its own parser lacks: repeatable options and arguments, values that may be left out, and choices by position. */
 export type CommandArg = (BooleanOption | StringOption | Positional) & ArgDef
 export type CommandArgs = Record<string, CommandArg>
 

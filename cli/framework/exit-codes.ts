@@ -10,6 +10,7 @@ export const exitCodes = {
   interrupted: 130,
   /** The reader of our output went away: what a shell shows for a program that SIGPIPE ended. */
   brokenPipe: 141,
+  terminated: 143,
 } as const
 
 /** The one switch error kind → exit code. */

@@ -13,7 +13,8 @@ import { allArgs, type Command, type CommandArgs, type CommandContext, globalArg
  */
 export function parseCommandLine(command: Command, argv: string[]): CommandContext {
   const defs = allArgs(command)
-  const split = command.rest ? splitRest(defs, argv) : { own: argv, rest: [] }
+  const explicit = addImplied(defs, argv)
+  const split = command.rest ? splitRest(defs, explicit) : { own: explicit, rest: [] }
   const { values, positionals } = parseStrict(defs, split.own)
   // Whoever asks for help is not told what is missing.
   if (values['help'] !== true) {
@@ -60,6 +61,21 @@ function parseStrict(defs: CommandArgs, argv: string[]): { values: Values; posit
   }
 }
 
+/** Writes the values of options that were given without one before the first word: no parser could tell them from what follows. */
+function addImplied(defs: CommandArgs, argv: string[]): string[] {
+  const written = [...argv]
+  for (let index = 0; index < written.length; index++) {
+    const word = written[index] ?? ''
+    if (word === '--' || !word.startsWith('-')) break
+    const def = defs[word.slice(2)]
+    if (!word.startsWith('--') || def?.type !== 'string') continue
+    const hasValue = def.implied === undefined || /^\d+$/.test(written[index + 1] ?? '')
+    if (hasValue) index++
+    else written[index] = `${word}=${def.implied}`
+  }
+  return written
+}
+
 function parserOptions(defs: CommandArgs): NonNullable<ParseArgsConfig['options']> {
   const options: NonNullable<ParseArgsConfig['options']> = {}
   for (const [name, def] of Object.entries(defs)) {
@@ -104,10 +120,12 @@ function assertPositionals(defs: CommandArgs, given: string[]): void {
   const wanted = positionalsOf(defs)
   const missing = wanted.slice(given.length).filter(({ def }) => def.required !== false)
   if (missing.length > 0) throw usage(`${missing.map(({ name }) => name.toUpperCase()).join(' and ')} ${missing.length > 1 ? 'are' : 'is'} missing.`)
-  if (given.length > wanted.length) throw usage(`${quote(given[wanted.length] ?? '')} is one argument too many.`)
-  for (const [index, { name, def }] of wanted.entries()) {
-    const value = given[index]
-    if (value !== undefined && def.choices && !def.choices.includes(value)) throw usage(`${name.toUpperCase()} must be ${def.choices.join(' or ')}, not ${quote(value)}.`)
+  const last = wanted.at(-1)
+  if (given.length > wanted.length && !last?.def.multiple) throw usage(`${quote(given[wanted.length] ?? '')} is one argument too many.`)
+  for (const [index, value] of given.entries()) {
+    const { name, def } = wanted[index] ?? last ?? {}
+    if (!name || !def) continue
+    if (def.choices && !def.choices.includes(value)) throw usage(`${name.toUpperCase()} must be ${def.choices.join(' or ')}, not ${quote(value)}.`)
     if (value === '') throw usage(`${name.toUpperCase()} is empty.`)
   }
 }
@@ -125,6 +143,6 @@ function optionValues(defs: CommandArgs, values: Values): Record<string, unknown
   return Object.fromEntries(options.map(([name, def]) => [name, values[name] ?? (def.type === 'boolean' ? false : 'multiple' in def ? [] : undefined)]))
 }
 
-function positionalValues(defs: CommandArgs, given: string[]): Record<string, string | undefined> {
-  return Object.fromEntries(positionalsOf(defs).map(({ name }, index) => [name, given[index]]))
+function positionalValues(defs: CommandArgs, given: string[]): Record<string, string | string[] | undefined> {
+  return Object.fromEntries(positionalsOf(defs).map(({ name, def }, index) => [name, def.multiple ? given.slice(index) : given[index]]))
 }

@@ -24,7 +24,8 @@ export function wantsColours(stream: NodeJS.WriteStream): boolean {
 function usageArgs(command: Command): ArgsDef {
   const args: ArgsDef = {}
   for (const [name, def] of Object.entries(allArgs(command))) {
-    args[name] = def.type === 'string' && def.multiple ? { ...def, description: `${def.description} (repeatable)` } : def
+    if (def.type === 'positional') args[def.multiple ? `${name}...` : name] = def
+    else args[name] = def.type === 'string' && def.multiple ? { ...def, description: `${def.description} (repeatable)` } : def
   }
   return command.rest ? { ...args, [`${command.rest.name}...`]: { type: 'positional', description: command.rest.description } } : args
 }

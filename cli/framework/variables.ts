@@ -1,11 +1,51 @@
+import { readFileSync } from 'node:fs'
+import { errorMessage } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
+import { tell } from './output.ts'
 import { usage } from './parse.ts'
 
 /** `NAME=VALUE` of each `--env`; a later one of the same name wins, as in `docker run`. @throws `usage.invalid` */
 export function parseVariables(texts: readonly string[]): Record<string, string> {
-  return Object.fromEntries(texts.map((text) => {
-    const index = text.indexOf('=')
-    if (index < 1) throw usage(`--env ${quote(text)} is not NAME=VALUE.`)
-    return [text.slice(0, index), text.slice(index + 1)]
+  return Object.fromEntries(texts.map((text) => readVariable('--env', text) ?? wrong('--env', text, 'NAME=VALUE')))
+}
+
+/** The same, and `NAME` alone for the variable of this process, as in `docker run`. @throws `usage.invalid` */
+export function parseOwnVariables(option: string, texts: readonly string[]): Record<string, string> {
+  return Object.fromEntries(texts.flatMap((text) => {
+    const given = readVariable(option, text)
+    if (given) return [given]
+    if (text === '' || text.startsWith('=')) wrong(option, text, 'NAME=VALUE or NAME')
+    const value = process.env[text]
+    if (value === undefined) tell(`${option} ${quote(text)}: there is no such variable here, so the task does not get it.`)
+    return value === undefined ? [] : [[text, value] as const]
   }))
+}
+
+/** The variables of files as `docker run --env-file` reads them: one on each line, no quotes, `#` begins a comment line. @throws `usage.invalid` */
+export function readVariableFiles(option: string, files: readonly string[]): Record<string, string> {
+  return Object.assign({}, ...files.map((file) => {
+    const lines = readText(option, file).split(/\r?\n/).map((line) => line.trimStart())
+    return parseOwnVariables(`${option} ${file}:`, lines.filter((line) => line !== '' && !line.startsWith('#')))
+  })) as Record<string, string>
+}
+
+// --- internal ---
+
+function readVariable(option: string, text: string): readonly [string, string] | undefined {
+  const index = text.indexOf('=')
+  if (index < 0) return undefined
+  if (index === 0) wrong(option, text, 'NAME=VALUE')
+  return [text.slice(0, index), text.slice(index + 1)]
+}
+
+function wrong(option: string, text: string, form: string): never {
+  throw usage(`${option} ${quote(text)} is not ${form}.`)
+}
+
+function readText(option: string, file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw usage(`${option} ${quote(file)} can not be read: ${errorMessage(error)}.`, error)
+  }
 }

@@ -29,8 +29,8 @@ export async function followOperation(client: HostClient, operation: Operation, 
   }
   const view = createProgressView(process.stderr)
   let interrupted = false
-  const release = onInterrupt(() => {
-    if (interrupted) leave()
+  const release = onInterrupt((signal) => {
+    if (interrupted || signal === 'SIGTERM') leave(signal)
     interrupted = true
     void cancel(client, operation.id, view)
   })

@@ -13,8 +13,8 @@ export const runnerApi = defineEndpoints({
   pauseTask: { method: 'POST', path: '/api/tasks/{id}/pause', body: schemas.executionBody, summary: 'Freeze the task', role: 'host', params: id, response: { status: 200, body: schemas.taskReport }, errors: ['task.not_found', 'task.state'] },
   resumeTask: { method: 'POST', path: '/api/tasks/{id}/resume', body: schemas.executionBody, summary: 'Go on with the task', role: 'host', params: id, response: { status: 200, body: schemas.taskReport }, errors: ['task.not_found', 'task.state'] },
   getTaskOutput: {
-    method: 'GET', path: '/api/tasks/{id}/output', summary: 'A part of what a task printed, for a Host that does not see the shared directory', role: 'host', params: id,
-    query: z.strictObject({ stream: z.enum(['stdout', 'stderr']), instance: z.coerce.number().int().min(1), offset: z.coerce.number().int().min(0) }), response: { status: 200, stream: 'application/octet-stream' }, errors: ['storage.unavailable'],
+    method: 'GET', path: '/api/tasks/{id}/output', summary: 'What a task has printed so far, from a byte on or so many lines from the end, for a Host that does not see the shared directory', role: 'host', params: id,
+    query: z.strictObject({ stream: z.enum(['stdout', 'stderr']), instance: z.coerce.number().int().min(1), offset: z.coerce.number().int().min(0), tail: schemas.outputQuery.shape.tail }), response: { status: 200, stream: 'application/octet-stream' }, errors: ['storage.unavailable'],
   },
   putImage: {
     method: 'PUT', path: '/api/images/{environment}/{version}', summary: 'Load this version; `wait` holds the answer until it is there. The same twice loads once', role: 'host', params: versionOfEnvironment,

@@ -41,6 +41,8 @@ export const configSchema = z.strictObject({
     image_cache_limit: z.string().refine((text) => text === '' || isSize(text), 'must be a size such as 50G, or empty').default('').describe('What the images of environments may take on a node, such as `50G`: the least recently used go first; empty: no limit'),
     network: z.string().default('host').describe('Docker network of tasks: `host`, `bridge`, `none` or the name of one'),
     tasks_privileged: z.boolean().default(false).describe('Run every task privileged'),
+    cpu_limit: z.enum(['quota', 'cpuset']).default('quota').describe('How the cores of a task limit it: `quota`, a share of the time of all CPUs, or `cpuset`, CPUs of its own'),
+    gpu_driver: z.enum(['auto', 'nvidia', 'cdi']).default('auto').describe('How a node asks its Engine for GPUs: `nvidia` (NVIDIA Container Toolkit), `cdi`, or `auto`: `cdi` if the Engine has descriptions of GPUs'),
     additional_mounts: z.array(z.string()).default([]).describe('Mounts of every task, `SRC:DST[:ro]`'),
     allowed_mounts: mountRoots.default([]).describe('Directories below which users may ask for mounts'),
   }).prefault({}),
@@ -53,6 +55,7 @@ export const configSchema = z.strictObject({
   }).prefault({}),
   runner: z.strictObject({
     hostname: z.string().default(() => hostname()).describe('Name of this node'),
+    plain_processes: z.boolean().default(false).describe('Take tasks without a container (`--container NULL`)'),
     share_layers: z.boolean().default(false).describe('Get layers from other nodes where they have them, and give them to others'),
     share_layers_limit: z.string().refine(isSize, 'must be a size such as 20G').default('20G').describe('Space in `state_dir` for layers to give to others; the least recently used go first'),
   }).prefault({}),

@@ -5,7 +5,7 @@ import { readAnswer } from './answers.ts'
 import type { ContainerDetails, ContainerSpec, ContainerStatus, ContainerSummary, Engine } from './engine.ts'
 import { segment, type Transport } from './transport.ts'
 
-type ContainerCalls = Pick<Engine, 'createContainer' | 'inspectContainer' | 'listContainers' | 'startContainer' | 'stopContainer' | 'pauseContainer' | 'unpauseContainer' | 'removeContainer' | 'waitContainer' | 'attachOutput' | 'readLogs' | 'commitContainer'>
+type ContainerCalls = Pick<Engine, 'createContainer' | 'inspectContainer' | 'listContainers' | 'startContainer' | 'stopContainer' | 'signalContainer' | 'pauseContainer' | 'unpauseContainer' | 'removeContainer' | 'waitContainer' | 'attachOutput' | 'readLogs' | 'commitContainer'>
 
 const status = z.enum(['created', 'running', 'paused', 'restarting', 'removing', 'exited', 'dead'])
 const labelMap = z.record(z.string(), z.string()).nullish()
@@ -18,7 +18,7 @@ const inspectAnswer = z.object({
   Created: z.string(),
   Image: z.string(),
   RestartCount: z.number().nullish(),
-  State: z.object({ Status: status, ExitCode: z.number(), OOMKilled: z.boolean(), Error: z.string().nullish(), StartedAt: z.string(), FinishedAt: z.string() }),
+  State: z.object({ Status: status, ExitCode: z.number(), Pid: z.number(), OOMKilled: z.boolean(), Error: z.string().nullish(), StartedAt: z.string(), FinishedAt: z.string() }),
   Config: z.object({ Image: z.string(), Hostname: z.string().nullish(), Env: z.array(z.string()).nullish(), Labels: labelMap }),
   GraphDriver: z.object({ Name: z.string(), Data: z.record(z.string(), z.string()).nullish() }).nullish(),
 })
@@ -57,6 +57,7 @@ export function containerCalls(transport: Transport): ContainerCalls {
     // 304, "is so already", is a good answer to both.
     startContainer: async (id) => void (await post(id, 'start', 'start')),
     stopContainer: async (id, graceSeconds) => void (await post(id, 'stop', 'stop', { t: Math.ceil(graceSeconds) })),
+    signalContainer: async (id, signal) => void (await post(id, 'kill', `send ${signal} to`, { signal })),
     pauseContainer: async (id) => void (await post(id, 'pause', 'pause')),
     unpauseContainer: async (id) => void (await post(id, 'unpause', 'resume')),
 
@@ -97,17 +98,24 @@ export function containerCalls(transport: Transport): ContainerCalls {
 
 const IMAGE_ID_RE = /^(?:sha256:)?[0-9a-f]{12,64}$/
 
-const LOG_CONFIGS = {
-  default: undefined,
-  none: { Type: 'none', Config: {} },
+const LOG_FILES = 100
+const MAX_LOG_BYTES = 100e9
+/** Smaller files would be turned over all the time. */
+const MIN_LOG_FILE_BYTES = 1e6
+
+/** `undefined`: as the Engine is configured. */
+function logConfig({ logs, logBytes = MAX_LOG_BYTES }: ContainerSpec): { Type: string; Config: Record<string, string> } | undefined {
+  if (logs === 'default') return undefined
+  if (logs === 'none') return { Type: 'none', Config: {} }
   // The driver drops the oldest file when all are full: 100 GB are more than a node's disk should give to one task.
-  lossless: { Type: 'local', Config: { 'max-size': '1g', 'max-file': '100', compress: 'false' } },
-} as const
+  const fileBytes = Math.ceil(Math.max(MIN_LOG_FILE_BYTES, Math.min(logBytes, MAX_LOG_BYTES) / LOG_FILES))
+  return { Type: 'local', Config: { 'max-size': String(fileBytes), 'max-file': String(LOG_FILES), compress: 'false' } }
+}
 
 function toCreateBody(spec: ContainerSpec): Record<string, unknown> {
   const [program, ...args] = spec.command
   if (!program) throw new HakuError('task.command_invalid', `The container ${quote(spec.name)} has no command.`)
-  const logConfig = LOG_CONFIGS[spec.logs]
+  const log = logConfig(spec)
   return {
     Image: spec.image,
     // An ENTRYPOINT of our own makes the Engine ignore both ENTRYPOINT and CMD of the image.
@@ -118,15 +126,19 @@ function toCreateBody(spec: ContainerSpec): Record<string, unknown> {
     Tty: false,
     ...(spec.hostname !== undefined && { Hostname: spec.hostname }),
     ...(spec.workdir !== undefined && { WorkingDir: spec.workdir }),
+    ...(spec.user !== undefined && { User: spec.user }),
     HostConfig: {
       Init: true,
       ...(spec.network !== undefined && { NetworkMode: spec.network }),
       ...(spec.cores && { NanoCpus: Math.round(spec.cores * 1e9) }),
+      ...(spec.cpus !== undefined && { CpusetCpus: spec.cpus }),
+      ...(spec.memoryNodes !== undefined && { CpusetMems: spec.memoryNodes }),
       ...(spec.memoryBytes !== undefined && { Memory: spec.memoryBytes, MemorySwap: spec.memoryBytes }),
       ...(spec.pidsLimit !== undefined && { PidsLimit: spec.pidsLimit }),
+      ...(spec.devices && { DeviceRequests: [{ Driver: spec.devices.driver, DeviceIDs: spec.devices.ids, ...(spec.devices.driver === 'nvidia' && { Capabilities: [['gpu']] }) }] }),
       ...(spec.privileged && { Privileged: true }),
       ...(spec.keepRunning && { RestartPolicy: { Name: 'unless-stopped' } }),
-      ...(logConfig && { LogConfig: logConfig }),
+      ...(log && { LogConfig: log }),
       Mounts: spec.mounts.map(({ source, target, readOnly }) => ({ Type: 'bind', Source: source, Target: target, ReadOnly: readOnly })),
     },
   }
@@ -163,6 +175,7 @@ function toDetails(found: z.infer<typeof inspectAnswer>): ContainerDetails {
     restartCount: found.RestartCount ?? 0,
     outOfMemory: found.State.OOMKilled,
     error: found.State.Error ?? '',
+    pid: found.State.Pid,
     started: toTime(found.State.StartedAt),
     finished: toTime(found.State.FinishedAt),
   }

@@ -11,6 +11,8 @@ export interface EngineInfo {
   usesContainerdStore: boolean
   /** Owners of files on its disk are not those that containers see (user namespaces, rootless). */
   mapsUsers: boolean
+  /** Where it looks for the devices that CDI knows; empty where it knows nothing of CDI. */
+  cdiDirectories: string[]
   architecture: string
   cores: number
   memoryBytes: number
@@ -43,6 +45,8 @@ export interface ContainerDetails extends ContainerSummary {
   outOfMemory: boolean
   /** The Engine's own words on why it did not start; empty if it did. */
   error: string
+  /** Of its main process, as the Engine's machine counts; 0 while it does not run. */
+  pid: number
   started: string | null
   finished: string | null
 }
@@ -58,23 +62,42 @@ export interface ContainerSpec {
   mounts: Mount[]
   hostname?: string
   workdir?: string
+  /** `UID[:GID]`; the image's own if left out. */
+  user?: string
   /** Network mode; the Engine's default if left out. */
   network?: string
   /** CPUs as a quota; 0 or left out: no limit. */
   cores?: number
+  /** The only CPUs that it may use, as the kernel writes them: `0-3,8`. */
+  cpus?: string
+  /** The only NUMA nodes that its memory may be on, alike. */
+  memoryNodes?: string
   /** Memory limit in bytes; swap is not added to it. */
   memoryBytes?: number
+  devices?: DeviceRequest
   pidsLimit?: number
   privileged?: boolean
   /** Restart after a restart of the Engine, unless it was stopped by hand. */
   keepRunning?: boolean
-  /** Where the output goes. `lossless` keeps every byte as it came (driver `local`, not rotated before 100 GB). */
+  /** Where the output goes. `lossless` keeps every byte as it came (driver `local`), and drops the oldest of what is more than `logBytes`. */
   logs: 'default' | 'lossless' | 'none'
+  /** What the Engine's log may take; 100 GB unless said. */
+  logBytes?: number
+}
+
+/** Devices that a driver of the Engine puts into a container. An Engine without the driver refuses, at the latest when the container starts. */
+export interface DeviceRequest {
+  driver: 'nvidia' | 'cdi'
+  /** As the driver names them: GPU UUIDs, or qualified names such as `nvidia.com/gpu=0`. */
+  ids: string[]
 }
 
 export interface ExecSpec {
   command: string[]
   env?: Record<string, string>
+  workdir?: string
+  /** `UID[:GID]` */
+  user?: string
   tty: boolean
   columns?: number
   rows?: number
@@ -144,6 +167,8 @@ export interface Engine {
   startContainer(id: string): Promise<void>
   /** SIGTERM, then SIGKILL after `graceSeconds`. Idempotent. */
   stopContainer(id: string, graceSeconds: number): Promise<void>
+  /** Sends a signal to its main process. @throws `container.not_running` if it has ended or is paused */
+  signalContainer(id: string, signal: string): Promise<void>
   pauseContainer(id: string): Promise<void>
   unpauseContainer(id: string): Promise<void>
   /** Ends and removes it with its anonymous volumes. Idempotent: one that is gone is a success. */

@@ -13,10 +13,17 @@ const DEFAULT_MAX_BODY_BYTES = 1024 * 1024
 /** An upload may take hours, but not rest for so long. */
 const UPLOAD_IDLE_MS = 60_000
 
-/** Everything a route gets, parsed, and a signal that fires when the client is gone or the server stops. */
-export type HandlerInput<E extends Endpoint> = EndpointInput<E> & { signal: AbortSignal }
+/** Everything a route gets, parsed, a signal that fires when the client is gone or the server stops, and the `Range` that it asks for. */
+export type HandlerInput<E extends Endpoint> = EndpointInput<E> & { signal: AbortSignal; range: string | undefined }
 
-type HandlerResult<E extends Endpoint> = E['response'] extends { stream: string } ? Readable : EndpointOutput<E>
+/** A stream, and what the headers tell of it; 206 for a part that was asked for by `Range`. */
+export interface StreamAnswer {
+  stream: Readable
+  headers: Record<string, string>
+  status?: 206
+}
+
+type HandlerResult<E extends Endpoint> = E['response'] extends { stream: string } ? Readable | StreamAnswer : EndpointOutput<E>
 
 export type SocketHandler = (socket: WebSocket, admission: Admission) => void
 
@@ -28,7 +35,7 @@ export function defineEndpoint<const E extends Endpoint>(endpoint: E, handler: (
     try {
       const { admission, signal } = admittedRequest(req)
       if (admission.endpoint !== (endpoint as Endpoint)) throw new Error(`route of ${endpoint.path} answers for ${admission.endpoint.path}`)
-      const input = { ...parseRequest(endpoint, admission, await readBody(req, endpoint)), upload: openUpload(req, endpoint), signal }
+      const input = { ...parseRequest(endpoint, admission, await readBody(req, endpoint)), upload: openUpload(req, endpoint), signal, range: req.headers.range }
       await respond(res, endpoint, await handler(input as HandlerInput<E>))
     } catch (error) {
       if (res.destroyed || res.writableEnded) return
@@ -155,12 +162,12 @@ function invalidRequest(place: string, error: z.ZodError): HakuError {
 async function respond(response: ServerResponse, endpoint: Endpoint, result: unknown): Promise<void> {
   const shape = endpoint.response
   const headers = { 'cache-control': 'no-store', ...securityHeaders }
-  if (result instanceof Readable) {
-    const type = 'stream' in shape ? shape.stream : 'application/octet-stream'
-    response.writeHead(shape.status, { ...headers, 'content-type': type })
+  if ('stream' in shape) {
+    const { stream, headers: added, status = shape.status } = result instanceof Readable ? { stream: result, headers: {} } : (result as StreamAnswer)
+    response.writeHead(status, { ...headers, 'content-type': shape.stream, ...added })
     response.flushHeaders()
     // A client that leaves is no failure; a source that fails cuts the connection, which the client sees.
-    await pipeline(result, response).catch((error: unknown) => {
+    await pipeline(stream, response).catch((error: unknown) => {
       if (!response.destroyed) logUnexpected(error, endpoint.path)
     })
     return

@@ -1,34 +1,40 @@
 import type { TaskReport } from '#core/api/schemas.ts'
 import { errorMessage } from '#core/errors.ts'
 import { isFinal } from '#core/tasks/states.ts'
-import type { TaskRecord } from '../state/state.ts'
+import { executionKey, type TaskRecord } from '../state/state.ts'
 import type { ExecutorServices } from './services.ts'
 
-/** One unfinished task in the hands of the Runner. */
+/** One unfinished execution in the hands of the Runner. */
 export interface TaskRun {
+  /** Of the task. */
   readonly id: string
+  readonly key: string
   readonly record: TaskRecord
-  /** Fires when somebody wants the task ended. */
-  readonly killed: AbortSignal
-  /** Fires when the task is killed or the Runner stops: before a container runs, both end the waiting. */
+  /** Fires when it is to be ended: somebody wants it, or its time is over. */
+  readonly ending: AbortSignal
+  /** Fires when nobody wants its end told either: it is to be over soon, whatever grace it has. */
+  readonly unwanted: AbortSignal
+  /** Fires when it is to be ended or the Runner stops: before anything runs, both end the waiting. */
   readonly interrupted: AbortSignal
-  kill(): void
-  /** Changes what is known of the task, and lets the Host know. Nothing follows a final report. */
+  end(): void
+  abandon(): void
+  /** Changes what is known of it, and lets the Host know. Nothing follows a final report. */
   report(change: Partial<TaskReport>): void
-  /** Tells people what the task waits for; `null`: it goes on. Repeating it is free. */
+  /** Tells people what it waits for; `null`: it goes on. Repeating it is free. */
   tell(message: string | null): void
 }
 
-export function createTaskRun(record: TaskRecord, { state, closing }: ExecutorServices, onReport: (record: TaskRecord) => void): TaskRun {
+export function createTaskRun(record: TaskRecord, { state, closing }: Pick<ExecutorServices, 'state' | 'closing'>, onReport: (record: TaskRecord) => void): TaskRun {
   const { id } = record.order
-  const killing = new AbortController()
-  if (record.wish === 'kill') killing.abort()
+  const ending = new AbortController()
+  const abandoning = new AbortController()
+  if (record.wish === 'kill' || record.isTimedOut) ending.abort()
 
   function report(change: Partial<TaskReport>): void {
     if (isFinal(record.report.state)) return
     const isPastSync = change.state !== undefined && change.state !== 'syncing'
     record.report = { ...record.report, ...change, ...(isPastSync && { sync: null }), sequence: record.report.sequence + 1 }
-    // A restart finds out by itself whether a container runs; that one was made, and how it ended, must not be forgotten.
+    // A restart finds out by itself whether it runs; that it was made, and how it ended, must not be forgotten.
     if (record.report.state === 'starting' || isFinal(record.report.state)) keep()
     else state.saveSoon(record)
     onReport(record)
@@ -43,10 +49,16 @@ export function createTaskRun(record: TaskRecord, { state, closing }: ExecutorSe
 
   return {
     id,
+    key: executionKey(record.order),
     record,
-    killed: killing.signal,
-    interrupted: AbortSignal.any([killing.signal, closing]),
-    kill: () => killing.abort(),
+    ending: ending.signal,
+    unwanted: abandoning.signal,
+    interrupted: AbortSignal.any([ending.signal, closing]),
+    end: () => ending.abort(),
+    abandon() {
+      abandoning.abort()
+      ending.abort()
+    },
     report,
     tell(message) {
       if (record.report.message === message) return

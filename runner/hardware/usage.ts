@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism, cpus, totalmem } from 'node:os'
-import type { HeartbeatBody, RegisterBody } from '#core/api/schemas.ts'
+import type { HeartbeatBody, NodeHardware } from '#core/api/schemas.ts'
+import { readGpus } from './gpus.ts'
+import { readNumaNodes } from './numa.ts'
 
-export type Hardware = RegisterBody['hardware']
 export type Usage = HeartbeatBody['usage']
 
 /** What this node has to give. */
-export function readHardware(): Hardware {
-  return { cores: availableParallelism(), memoryBytes: totalmem() }
+export async function readHardware({ plainProcesses }: Pick<NodeHardware, 'plainProcesses'>): Promise<NodeHardware> {
+  return { cores: availableParallelism(), memoryBytes: totalmem(), numaNodes: readNumaNodes(), gpus: await readGpus(), plainProcesses }
 }
 
 /** @returns a function that tells the use of CPU since its last call (since now, at the first), and of memory at present */

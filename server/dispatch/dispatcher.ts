@@ -1,4 +1,5 @@
-import type { PrefetchState, TaskOrder, TaskReport, VersionOrder } from '#core/api/schemas.ts'
+import type { Readable } from 'node:stream'
+import type { Execution, PrefetchState, TaskOrder, TaskReport, VersionOrder } from '#core/api/schemas.ts'
 
 /**
  * How tasks reach the place where they run. Our Runners are one such place; the queue knows nothing else of them.
@@ -9,12 +10,28 @@ import type { PrefetchState, TaskOrder, TaskReport, VersionOrder } from '#core/a
 export interface Dispatcher {
   /** Resolves to what the node knows of the task, once it has stored the order. */
   run(node: string, order: TaskOrder): Promise<TaskReport>
-  /** @throws `task.not_found` if the node never got it */
-  kill(node: string, taskId: string): Promise<TaskReport>
-  pause(node: string, taskId: string): Promise<TaskReport>
-  resume(node: string, taskId: string): Promise<TaskReport>
+  /** @throws `task.not_found` if the node never got this execution */
+  kill(node: string, execution: Execution): Promise<TaskReport>
+  pause(node: string, execution: Execution): Promise<TaskReport>
+  resume(node: string, execution: Execution): Promise<TaskReport>
+  /** What an execution has printed so far, as its node sees it: for a Host that does not see the shared directory. */
+  readOutput(node: string, request: OutputRequest, signal: AbortSignal): Promise<NodeOutput>
   /** Loads a version without a task; resolves when it is there, or after some time to how far it is. @throws what hinders the node */
   prefetch(node: string, order: VersionOrder, signal: AbortSignal): Promise<PrefetchState>
   cancelPrefetch(node: string, order: VersionOrder): Promise<void>
   close(): void
+}
+
+export interface OutputRequest extends Execution {
+  stream: 'stdout' | 'stderr'
+  /** First byte. */
+  offset: number
+  /** Instead: so many lines from the end. */
+  tail?: number | undefined
+}
+
+export interface NodeOutput {
+  /** Where `bytes` begin. */
+  offset: number
+  bytes: Readable
 }

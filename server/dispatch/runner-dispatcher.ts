@@ -2,6 +2,7 @@ import { runnerApi, type RunnerApi } from '#core/api/runner.ts'
 import type { VersionOrder } from '#core/api/schemas.ts'
 import { type Client, createClient } from '#core/client/client.ts'
 import { HakuError } from '#core/errors.ts'
+import { outputHeaders } from '#core/tasks/output-file.ts'
 import type { NodeRecord } from '../nodes/nodes.ts'
 import type { Dispatcher } from './dispatcher.ts'
 
@@ -25,11 +26,18 @@ export function createRunnerDispatcher(findNode: (hostname: string) => NodeRecor
     return client
   }
 
+  const control = (action: 'killTask' | 'pauseTask' | 'resumeTask'): Dispatcher['kill'] => async (node, { id, instance }) =>
+    clientOf(node).call(action, { params: { id }, body: { instance }, timeoutMs: ANSWER_TIMEOUT_MS })
+
   return {
     run: async (node, order) => clientOf(node).call('putTask', { params: { id: order.id }, body: order, timeoutMs: ANSWER_TIMEOUT_MS }),
-    kill: async (node, id) => clientOf(node).call('killTask', { params: { id }, timeoutMs: ANSWER_TIMEOUT_MS }),
-    pause: async (node, id) => clientOf(node).call('pauseTask', { params: { id }, timeoutMs: ANSWER_TIMEOUT_MS }),
-    resume: async (node, id) => clientOf(node).call('resumeTask', { params: { id }, timeoutMs: ANSWER_TIMEOUT_MS }),
+    kill: control('killTask'),
+    pause: control('pauseTask'),
+    resume: control('resumeTask'),
+    async readOutput(node, { id, ...query }, signal) {
+      const answer = await clientOf(node).stream('getTaskOutput', { params: { id }, query, signal, timeoutMs: ANSWER_TIMEOUT_MS })
+      return { offset: Number(answer.headers[outputHeaders.offset] ?? query.offset), bytes: answer }
+    },
     prefetch: async (node, order, signal) => clientOf(node).call('putImage', { params: versionOf(order), query: { wait: PREFETCH_WAIT_SECONDS }, body: order, signal, timeoutMs: ANSWER_TIMEOUT_MS + 1000 * PREFETCH_WAIT_SECONDS }),
     cancelPrefetch: async (node, order) => clientOf(node).call('cancelImage', { params: versionOf(order), timeoutMs: ANSWER_TIMEOUT_MS }),
     close() {

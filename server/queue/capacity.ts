@@ -1,22 +1,22 @@
+import { parseTarget } from '#core/tasks/targets.ts'
 import { holdsResources } from '#core/tasks/states.ts'
 import type { NodeRecord } from '../nodes/nodes.ts'
-import type { NodeCapacity } from '../scheduler/plan.ts'
+import type { NodeState, WaitingTask } from '../scheduler/types.ts'
 import type { TaskRecord } from './task-record.ts'
 
-/** What a node has, and how much of it is reserved. */
-export function capacityOf({ hostname, online, cores, memoryBytes }: NodeRecord, active: readonly TaskRecord[]): NodeCapacity {
-  const here = active.filter((task) => task.node === hostname && holdsResources(task.state))
-  return {
-    hostname,
-    online,
-    cores,
-    memoryBytes,
-    coresReserved: here.reduce((sum, task) => sum + task.cores, 0),
-    memoryReservedBytes: here.reduce((sum, task) => sum + (task.memoryBytes ?? 0), 0),
-  }
+/** What a node has, and what is placed on it. */
+export function nodeState(node: NodeRecord, active: readonly TaskRecord[]): NodeState {
+  const { hostname, online, cores, memoryBytes } = node
+  const placed = active.filter((task) => task.node === hostname && holdsResources(task.state)).map(({ id, cores: taskCores, memoryBytes: taskMemory, gpuIds, numaNode }) => ({ id, cores: taskCores, memoryBytes: taskMemory, gpuIds, numaNode, endsBy: null }))
+  return { hostname, online, cores, memoryBytes, placed, drained: false, numaNodes: [], gpus: [], plainProcesses: false, ...node }
 }
 
 /** Tasks that wait for a place, in their order. */
 export function waitingTasks(active: readonly TaskRecord[]): TaskRecord[] {
   return active.filter(({ state, wish }) => state === 'queued' && wish !== 'kill')
+}
+
+export function toWaiting(task: Pick<TaskRecord, 'id' | 'target' | 'cores' | 'memoryBytes' | 'gpus' | 'gpuMemoryBytes' | 'environment' | 'timeLimitSeconds'>): WaitingTask {
+  const { id, target, cores, memoryBytes, gpus, gpuMemoryBytes, environment, timeLimitSeconds } = task
+  return { id, count: 1, target: target === null ? null : parseTarget(target), cores, memoryBytes, gpus, gpuMemoryBytes, plain: environment === null, version: null, timeLimitSeconds, blocked: [] }
 }

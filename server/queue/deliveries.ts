@@ -34,7 +34,7 @@ export function createDeliveries({ store, dispatcher, toOrder }: DeliveriesOptio
 
   async function take(task: TaskRecord, action: 'run' | 'kill'): Promise<void> {
     const node = task.node ?? ''
-    const report = action === 'run' ? await dispatcher.run(node, toOrder(task)) : await dispatcher.kill(node, task.id)
+    const report = action === 'run' ? await dispatcher.run(node, toOrder(task)) : await dispatcher.kill(node, { id: task.id, instance: task.instance })
     if (action === 'kill') killed.add(task.id)
     await store.update(task.id, (record) => {
       const verdict = judgeReport(record, node, report)

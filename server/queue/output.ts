@@ -28,7 +28,7 @@ export function createOutput({ store, paths }: { store: TaskStore; paths: Shared
     while (!signal.aborted) {
       // The state is read before the file: all that an ended task printed is then in the file.
       const task = await store.get(id)
-      for await (const chunk of readFrom(paths[stream](id), position)) {
+      for await (const chunk of readFrom(paths[stream](id, 1), position)) {
         position += chunk.length
         yield chunk
       }
@@ -48,11 +48,11 @@ export function createOutput({ store, paths }: { store: TaskStore; paths: Shared
     async read(id, stream, options, signal) {
       await store.get(id)
       await assertDirectory(stream === 'stdout' ? paths.outputs : paths.errors)
-      const bytes = options.follow ? follow(id, stream, options.offset, signal) : readFrom(paths[stream](id), options.offset)
+      const bytes = options.follow ? follow(id, stream, options.offset, signal) : readFrom(paths[stream](id, 1), options.offset)
       return Readable.from(bytes, { objectMode: false, highWaterMark: CHUNK_BYTES })
     },
     async tail(id, stream, bytes) {
-      const file = paths[stream](id)
+      const file = paths[stream](id, 1)
       const chunks: Buffer[] = []
       for await (const chunk of readFrom(file, Math.max(0, (await sizeOf(file)) - bytes))) chunks.push(chunk)
       return Buffer.concat(chunks).toString('utf8')

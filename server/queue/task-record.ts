@@ -4,9 +4,13 @@ import type { NewTask, TaskRow } from '../database/tables.ts'
 /** What was decided about the version at submit: it never changes afterwards. */
 export type PinnedVersion = Pick<TaskOrder, 'fileName' | 'configDigest' | 'manifestDigest'>
 
+const extraKeys = ['pinned', 'numaNode', 'name', 'submitter', 'batch', 'index', 'variables', 'items', 'gpus', 'gpuMemoryBytes', 'gpuIds', 'user', 'workdir', 'network', 'privileged', 'priority', 'at', 'after', 'retries', 'timeLimitSeconds', 'signal', 'graceSeconds', 'notifyUrl'] as const
+type Extra = Pick<TaskRecord, (typeof extraKeys)[number]>
+
 /** A task as the Host keeps it: the API's object, and what only the Host needs. */
 export interface TaskRecord extends Task {
   pinned: PinnedVersion
+  numaNode: number | null
   /** Last report that was taken in; 0: the node has not answered yet. */
   sequence: number
   /** Final sizes of the output, in bytes. */
@@ -15,7 +19,7 @@ export interface TaskRecord extends Task {
 }
 
 /** The API's object. */
-export function toTask({ pinned: _pinned, sequence: _sequence, stdoutBytes: _out, stderrBytes: _err, ...task }: TaskRecord): Task {
+export function toTask({ pinned: _pinned, numaNode: _numa, sequence: _sequence, stdoutBytes: _out, stderrBytes: _err, ...task }: TaskRecord): Task {
   return task
 }
 
@@ -29,9 +33,10 @@ export function fromRow(row: TaskRow): TaskRecord {
     exitCode: row.exit_code,
     node: row.node,
     target: row.target,
-    environment: row.environment,
-    version: row.version,
-    pinned: JSON.parse(row.pinned) as PinnedVersion,
+    environment: row.environment || null,
+    version: row.version || null,
+    ...(JSON.parse(row.pinned) as Pick<TaskRecord, 'pinned'> & Extra),
+    instance: row.node === null ? 0 : 1,
     command: JSON.parse(row.command) as string[],
     env: JSON.parse(row.env) as Record<string, string>,
     mounts: JSON.parse(row.mounts) as string[],
@@ -51,9 +56,9 @@ export function fromRow(row: TaskRow): TaskRecord {
 export function toRow(record: TaskRecord): NewTask {
   return {
     id: record.id,
-    environment: record.environment,
-    version: record.version,
-    pinned: JSON.stringify(record.pinned),
+    environment: record.environment ?? '',
+    version: record.version ?? 0,
+    pinned: JSON.stringify(Object.fromEntries(extraKeys.map((key) => [key, record[key]]))),
     command: JSON.stringify(record.command),
     env: JSON.stringify(record.env),
     mounts: JSON.stringify(record.mounts),

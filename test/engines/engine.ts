@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { askEngine } from '../../build/engine-api.mjs'
 import { type Daemon, mtuArguments, spawnDaemon, storageArguments, untilAnswer, whatIsMissing } from '../../build/engine-setup.mjs'
 import { findProgram } from '../../build/programs.mjs'
-import { createBridge } from './bridges.ts'
+import { type Bridge, createBridge } from './bridges.ts'
 import { DIRECTORY_PREFIX, removeAbandoned, removeLeftovers, writeOwner } from './leftovers.ts'
 import { provideRelease, type Release } from './releases.ts'
 
@@ -13,6 +13,10 @@ import { provideRelease, type Release } from './releases.ts'
 export interface TestEngine {
   release: Release
   socketPath: string
+  /** Goes away with it. */
+  directory: string
+  /** Ends its daemon as an upgrade does, and starts another over the same data; containers run on (`live-restore`). Resolves once it answers. */
+  restart(): Promise<void>
   /** Ends it and removes all that belongs to it. */
   stop(): Promise<void>
 }
@@ -50,26 +54,40 @@ export async function startTestEngine(release: Release = 'installed'): Promise<T
     }
   }
 
-  try {
-    const data = join(directory, 'data')
-    mkdirSync(data)
-    const bridge = createBridge()
-    writeOwner(directory, bridge)
-    const configFile = join(directory, 'daemon.json')
-    writeFileSync(configFile, JSON.stringify(binaries.config))
+  const data = join(directory, 'data')
+  const configFile = join(directory, 'daemon.json')
+  const logFile = join(directory, 'log')
+
+  async function launch(bridge: Bridge): Promise<void> {
     const storage = binaries.config.features ? [] : storageArguments(data)
     // Its packet filter rules would take the place of those of the machine's own Engine: the bridge brings what it needs.
     const network = ['--bridge', bridge.name, '--iptables=false', '--ip6tables=false', ...mtuArguments()]
     const places = ['--config-file', configFile, '--data-root', data, '--exec-root', join(directory, 'exec'), '--pidfile', join(directory, 'pid'), '-H', `unix://${socketPath}`]
-    const logFile = join(directory, 'log')
     daemon = spawnDaemon(binaries.dockerd, [...places, ...network, ...storage], { logFile, env: { ...process.env, PATH: binaries.path } })
     const failure = await untilAnswer(socketPath, () => daemon?.ended)
     if (failure) throw new Error(`the Engine ${release} does not answer: ${failure}\n${readFileSync(logFile, 'utf8').split('\n').slice(-15).join('\n')}`)
+  }
+
+  try {
+    mkdirSync(data)
+    const bridge = createBridge()
+    writeOwner(directory, bridge)
+    writeFileSync(configFile, JSON.stringify({ ...binaries.config, 'live-restore': true }))
+    await launch(bridge)
+    return {
+      release,
+      socketPath,
+      directory,
+      stop,
+      async restart() {
+        await daemon?.stop()
+        await launch(bridge)
+      },
+    }
   } catch (error) {
     await stop()
     throw error
   }
-  return { release, socketPath, stop }
 }
 
 // --- internal ---

@@ -18,6 +18,8 @@ export interface ClusterOptions {
   nodes: Record<string, string>
   /** Added to the sections of every configuration file. */
   config?: Record<string, Record<string, unknown>>
+  /** Added to the configuration of one node. */
+  nodeConfig?: (hostname: string, ports: { host: number; runner: number }) => Promise<Record<string, Record<string, unknown>>>
   /** Added to the environment of every process. */
   env?: NodeJS.ProcessEnv
 }
@@ -57,7 +59,7 @@ export interface Cluster {
 }
 
 /** Starts a Host and its Runners on free ports, and waits until all nodes are online. */
-export async function startCluster({ hostSocket, nodes, config = {}, env: added = {} }: ClusterOptions): Promise<Cluster> {
+export async function startCluster({ hostSocket, nodes, config = {}, nodeConfig, env: added = {} }: ClusterOptions): Promise<Cluster> {
   const directory = mkdtempSync(join(tmpdir(), 'hakuriver-cluster-'))
   const sharedDir = join(directory, 'shared')
   mkdirSync(sharedDir)
@@ -69,13 +71,14 @@ export async function startCluster({ hostSocket, nodes, config = {}, env: added 
   })
   const nodeFiles: Record<string, string> = {}
   for (const [hostname, socket] of Object.entries(nodes)) {
+    const runnerPort = await freePort()
     nodeFiles[hostname] = writeConfig(directory, hostname, config, {
-      network: { host_port: hostPort, runner_port: await freePort() },
+      network: { host_port: hostPort, runner_port: runnerPort },
       paths: { shared_dir: sharedDir, state_dir: join(directory, hostname), local_temp_dir: join(directory, `${hostname}-temp`) },
       docker: { socket },
       runner: { hostname },
       auth: { token_file: join(directory, 'host', 'runner.token') },
-    })
+    }, (await nodeConfig?.(hostname, { host: hostPort, runner: runnerPort })) ?? {})
   }
   const url = `http://127.0.0.1:${hostPort}`
   const env = { ...process.env, ...added, HAKURIVER_CONFIG: hostFile, PATH: `${BIN}:${process.env['PATH']}`, HOME: directory }

@@ -1,6 +1,6 @@
 import type { Task } from '#core/api/schemas.ts'
 import { quote } from '#core/names.ts'
-import { taskStates } from '#core/tasks/states.ts'
+import { type TaskState, taskStates } from '#core/tasks/states.ts'
 import { defineCommand } from '../../framework/command.ts'
 import { formatTable, formatTime, printJson, printLine } from '../../framework/output.ts'
 import { usage } from '../../framework/parse.ts'
@@ -13,9 +13,9 @@ export const listTasks = defineCommand({
     environment: { type: 'string', valueHint: 'environment', description: 'Only tasks in this environment' },
     limit: { type: 'string', valueHint: 'number', description: 'At most so many, 100 unless given' },
   },
-  async run({ args: { state, node, environment, limit: limitText, ...args } }) {
+  async run({ args: { state: stateText, node, environment, limit: limitText, ...args } }) {
     const limit = limitText === undefined ? 100 : parseLimit(limitText)
-    if (state !== undefined && !taskStates.some((known) => known === state)) throw usage(`--state ${quote(state)} is none of ${taskStates.join(', ')}.`)
+    const state = stateText === undefined ? undefined : parseState(stateText)
     const { connect } = await import('../../framework/connection.ts')
     const { items } = await connect(args).client.call('listTasks', { query: { limit, state, node, environment } })
     await (args.json ? printJson(items) : printLine(formatTable(HEADER, items.map(row))))
@@ -28,6 +28,12 @@ const HEADER = ['ID', 'STATE', 'EXIT', 'NODE', 'ENVIRONMENT', 'SUBMITTED', 'COMM
 
 function row(task: Task): (string | number | null)[] {
   return [task.id, task.state, task.exitCode, task.node, task.environment, formatTime(task.submitted), task.command.join(' ').slice(0, 60)]
+}
+
+function parseState(text: string): TaskState {
+  const state = taskStates.find((known) => known === text)
+  if (!state) throw usage(`--state ${quote(text)} is none of ${taskStates.join(', ')}.`)
+  return state
 }
 
 function parseLimit(text: string): number {

@@ -1,4 +1,4 @@
-import type { SubmitBody, Task } from '#core/api/schemas.ts'
+import type { SubmitInput, Task } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
 import { parseEnvironmentReference, quote } from '#core/names.ts'
 import { parseMount } from '#core/tasks/mounts.ts'
@@ -50,7 +50,7 @@ Exit code with --wait: the task's own, the highest of several; 1 where there is 
 // --- internal ---
 
 /** Everything that can be told to be wrong without the Host is told before it is asked. */
-function createBody({ args: given, rest }: CommandContext<typeof args>): SubmitBody {
+function createBody({ args: given, rest }: CommandContext<typeof args>): SubmitInput {
   if (given.container === 'NULL') throw new HakuError('usage.invalid', '--container NULL (no container) is not supported yet. Name an environment; "hakuriver docker list-tars" shows them.')
   const { name, version } = parseEnvironmentReference(given.container)
   given.target.forEach(parseTarget)

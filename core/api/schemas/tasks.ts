@@ -87,6 +87,8 @@ export const submitBody = z.strictObject({
   notifyUrl: z.url({ protocol: /^https?$/ }).max(2048).nullable().default(null),
 })
 export type SubmitBody = z.infer<typeof submitBody>
+/** As a client sends it: what has a default may be left out. */
+export type SubmitInput = z.input<typeof submitBody>
 
 // --- tasks ---
 

@@ -1,4 +1,4 @@
-import type { Container, Environment, Node, Operation, Task, Version } from '#core/api/schemas.ts'
+import type { Container, Environment, Gpu, Node, Operation, Task, Version } from '#core/api/schemas.ts'
 
 export const container: Container = { id: 'abcdef0123456789abcdef', name: 'my-env', image: 'ubuntu:22.04', status: 'running', created: '2026-02-03T04:05:06.000Z' }
 
@@ -14,11 +14,24 @@ export const operation: Operation = {
 export const node: Node = {
   hostname: 'node1', url: 'http://10.0.0.1:8001', state: 'online', lastHeartbeat: '2026-02-03T04:05:06.000Z', cores: 8, coresReserved: 2, memoryBytes: 16e9, memoryReservedBytes: 1e9,
   usage: { cpuPercent: 12.4, memoryUsedBytes: 2e9 }, engine: { version: '28.0.0', storageDriver: 'overlay2', architecture: 'x86_64' }, runnerVersion: '1.0.0', images: [{ environment: 'my-env', version: 1_700_000_000 }],
+  numaNodes: [], gpus: [], gpusReserved: [], plainProcesses: false, drained: null, tasks: 0,
 }
+
+export const gpu: Gpu = { id: 0, uuid: 'GPU-1', name: 'NVIDIA H100', memoryBytes: 80e9, numaNode: 0 }
 
 export const task: Task = {
   id: '01aaaaaaaaaaaaaaaaaaaaaaaa', state: 'queued', wish: 'run', reason: null, message: null, exitCode: null, node: null, target: null, environment: 'my-env', version: 1_700_000_000,
-  command: ['echo', 'hello'], env: {}, mounts: [], cores: 1, memoryBytes: null, sync: null, submitted: '2026-02-03T04:05:06.000Z', started: null, finished: null,
+  name: '', submitter: 'ada', batch: null, index: null, variables: {}, items: null, instance: 0, command: ['echo', 'hello'], env: {}, mounts: [], cores: 1, memoryBytes: null, gpus: 0, gpuMemoryBytes: null, gpuIds: [],
+  user: null, workdir: null, network: null, privileged: false, priority: 0, at: null, after: [], retries: 0, timeLimitSeconds: null, signal: 'SIGTERM', graceSeconds: 10, notifyUrl: null,
+  sync: null, submitted: '2026-02-03T04:05:06.000Z', started: null, finished: null,
+}
+
+/** A batch of an array, nothing of it begun. */
+export const batch: Task = { ...task, id: '01bbbbbbbbbbbbbbbbbbbbbbbb', items: { kind: 'array', size: 3, parallel: null, pack: false, pending: '1-3', counts: { queued: 3 } } }
+
+/** `task` as one item of {@link batch}. */
+export function itemOf(index: number, more: Partial<Task> = {}): Task {
+  return { ...task, id: `${batch.id}.${index}`, batch: batch.id, index, variables: { index: String(index) }, ...more }
 }
 
 /** `task`, ended with this exit code. */

@@ -1,20 +1,11 @@
+import type { Engine } from '#core/engine/engine.ts'
 import { errorMessage, isHakuError } from '#core/errors.ts'
-import { createBackoff } from '../backoff.ts'
-import type { ExecutorServices } from './services.ts'
-import type { TaskRun } from './task-run.ts'
-
-/** How a container came to its end. */
-export type Exit =
-  | {
-      exitCode: number
-      /** The Engine was away meanwhile, so streams that it served are not to be trusted. */
-      interrupted: boolean
-    }
-  /** Somebody removed it. */
-  | 'gone'
+import { createBackoff } from '../../backoff.ts'
+import type { Exit } from '../executor.ts'
+import type { TaskRun } from '../task-run.ts'
 
 /** Waits for the end of a container, however often the Engine goes away. @throws only when the Runner stops */
-export async function waitForExit(run: TaskRun, { engine, closing }: ExecutorServices, containerId: string): Promise<Exit> {
+export async function waitForExit(run: TaskRun, { engine, closing }: { engine: Engine; closing: AbortSignal }, containerId: string): Promise<Exit> {
   const backoff = createBackoff({ firstMs: 200, maxMs: 10_000 })
   let interrupted = false
   for (;;) {

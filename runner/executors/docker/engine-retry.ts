@@ -1,6 +1,6 @@
 import { isHakuError } from '#core/errors.ts'
-import { createBackoff } from '../backoff.ts'
-import type { TaskRun } from './task-run.ts'
+import { createBackoff } from '../../backoff.ts'
+import type { TaskRun } from '../task-run.ts'
 
 /**
  * Repeats `call` until the Engine answers it, telling the user meanwhile. Its other errors are thrown.

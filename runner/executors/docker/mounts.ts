@@ -3,9 +3,9 @@ import { errorMessage, HakuError, systemErrorCode } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
 import { LOCAL_TEMP_MOUNT, SHARED_MOUNT } from '#core/paths.ts'
 import { type Mount, parseMount } from '#core/tasks/mounts.ts'
-import type { ExecutorServices } from './services.ts'
-import { TaskFailure } from './task-failure.ts'
-import type { TaskRun } from './task-run.ts'
+import type { ExecutorServices } from '../services.ts'
+import { TaskFailure } from '../task-failure.ts'
+import type { TaskRun } from '../task-run.ts'
 
 /** What a task sees of its node: the data of the shared directory, a local directory, and what was asked for. */
 export async function resolveMounts(run: TaskRun, { paths, localTempDir }: ExecutorServices): Promise<Mount[]> {

@@ -1,17 +1,17 @@
 import type { Readable } from 'node:stream'
+import type { Engine } from '#core/engine/engine.ts'
 import { type HakuError, isHakuError } from '#core/errors.ts'
 import type { TaskReason } from '#core/tasks/states.ts'
+import { TaskFailure } from '../task-failure.ts'
+import type { TaskRun } from '../task-run.ts'
 import { untilEngineAnswers } from './engine-retry.ts'
-import type { ExecutorServices } from './services.ts'
-import { TaskFailure } from './task-failure.ts'
-import type { TaskRun } from './task-run.ts'
 
 /**
  * Step: starts the container, once. Its output is attached before, to miss nothing.
  *
  * @returns the attached output; `undefined` if the Engine went away meanwhile and the container had started before that
  */
-export async function startTaskContainer(run: TaskRun, { engine, closing }: ExecutorServices, containerId: string): Promise<Readable | undefined> {
+export async function startTaskContainer(run: TaskRun, { engine, closing }: { engine: Engine; closing: AbortSignal }, containerId: string): Promise<Readable | undefined> {
   for (;;) {
     const stream = await untilEngineAnswers(run, closing, () => engine.attachOutput(containerId)).catch(asStartFailure)
     try {

@@ -1,0 +1,58 @@
+import { quote } from '#core/names.ts'
+import { usage } from './parse.ts'
+
+const SECONDS = { d: 86_400, h: 3600, m: 60, s: 1, ms: 0.001 } as const
+type Unit = keyof typeof SECONDS
+
+const PLAIN_RE = /^\d+(?:\.\d+)?$/
+const UNITS_RE = /^(?:\d+(?:\.\d+)?(?:d|h|m|s|ms))+$/
+/** As Slurm has it: `minutes:seconds`, `hours:minutes:seconds`, `days-hours`, `days-hours:minutes`, `days-hours:minutes:seconds`. */
+const CLOCK_RE = /^(?:(?<days>\d+)-)?(?<parts>\d+(?::\d{1,2}){0,2})$/
+
+export const DURATION_RULE = 'Write seconds, or such as 90s, 10m, 1h30m, 2d, 1:30:00 or 1-12:00:00.'
+
+/** Seconds of `text`, or nothing if it is no duration. */
+export function readDuration(text: string): number | undefined {
+  if (PLAIN_RE.test(text)) return Number(text)
+  if (UNITS_RE.test(text)) {
+    const parts = [...text.matchAll(/(?<amount>[\d.]+)(?<unit>ms|[dhms])/g)]
+    return round(parts.reduce((sum, { groups }) => sum + Number(groups?.['amount']) * SECONDS[groups?.['unit'] as Unit], 0))
+  }
+  return readClock(text)
+}
+
+/** Seconds of an option's value. @throws `usage.invalid` */
+export function parseDuration(option: string, text: string): number {
+  const seconds = readDuration(text)
+  if (seconds === undefined) throw usage(`${option} ${quote(text)} is not a duration. ${DURATION_RULE}`)
+  return seconds
+}
+
+/** `2s`, `1h30m`, `1d12h`: what {@link parseDuration} reads back as the same. */
+export function formatDuration(seconds: number): string {
+  let rest = seconds
+  const text = (['d', 'h', 'm'] as const).map((unit) => {
+    const count = Math.floor(rest / SECONDS[unit])
+    rest -= count * SECONDS[unit]
+    return count > 0 ? `${count}${unit}` : ''
+  }).join('')
+  return rest > 0 || text === '' ? `${text}${round(rest)}s` : text
+}
+
+// --- internal ---
+
+function readClock(text: string): number | undefined {
+  const groups = CLOCK_RE.exec(text)?.groups
+  if (!groups) return undefined
+  const { days, parts = '' } = groups
+  const numbers = parts.split(':').map(Number)
+  // Behind days the hours come first; else the seconds come last.
+  const [hours = 0, minutes = 0, seconds = 0] = days === undefined && numbers.length < 3 ? [0, ...numbers] : numbers
+  if (seconds > 59 || (minutes > 59 && (days !== undefined || numbers.length === 3)) || (days !== undefined && hours > 23)) return undefined
+  return Number(days ?? 0) * SECONDS.d + hours * SECONDS.h + minutes * SECONDS.m + seconds
+}
+
+/** To milliseconds: sums of decimal fractions are not exact. */
+function round(seconds: number): number {
+  return Math.round(seconds * 1000) / 1000
+}

@@ -1,0 +1,106 @@
+import { createReadStream } from 'node:fs'
+import type { Items } from '#core/api/schemas.ts'
+import { errorMessage } from '#core/errors.ts'
+import { quote } from '#core/names.ts'
+import { parseCount } from '../framework/numbers.ts'
+import { usage } from '../framework/parse.ts'
+import { splitRaw, unquote } from '../framework/words.ts'
+
+/** What of a command line makes many tasks of one. */
+export interface ItemArgs {
+  array: string | undefined
+  'each-line': string | undefined
+  sweep: string[]
+  parallel: string | undefined
+}
+
+export interface ItemsOfBatch {
+  items: Items | null
+  /** So many at a time. */
+  parallel: number | null
+}
+
+/** The Host takes no more, and a body that is refused at its end was sent for nothing. */
+const MAX_ITEMS = 1_000_000
+const MAX_LINES_BYTES = 60 * 1024 * 1024
+
+/** @throws `usage.invalid` */
+export async function parseItems(args: ItemArgs): Promise<ItemsOfBatch> {
+  const kinds = [args.array !== undefined && '--array', args['each-line'] !== undefined && '--each-line', args.sweep.length > 0 && '--sweep'].filter((kind) => kind !== false)
+  if (kinds.length > 1) throw usage(`${kinds.join(' and ')} can not be given together: each says what the items are.`)
+  const parallel = args.parallel === undefined ? null : parseParallel('--parallel', args.parallel)
+  if (args['each-line'] !== undefined) return { items: { kind: 'lines', lines: await readLines(args['each-line']) }, parallel }
+  if (args.sweep.length > 0) return { items: { kind: 'sweep', parameters: parseSweep(args.sweep) }, parallel }
+  return args.array === undefined ? { items: null, parallel } : parseArray(args.array, parallel)
+}
+
+/** `lr=0.1,0.01 seed=1..10`: values, and ranges of whole numbers. @throws `usage.invalid` */
+export function parseSweep(texts: readonly string[]): Extract<Items, { kind: 'sweep' }>['parameters'] {
+  const words = texts.flatMap((text) => splitRaw('--sweep', text, /\s/).filter(Boolean))
+  if (words.length === 0) throw usage('--sweep is empty. Write such as --sweep "lr=0.1,0.01 seed=1..10".')
+  const parameters = words.map(parseParameter)
+  const twice = parameters.find(({ name }, index) => parameters.findIndex((other) => other.name === name) !== index)
+  if (twice) throw usage(`--sweep names ${quote(twice.name)} twice.`)
+  const count = parameters.reduce((product, { values }) => product * values.length, 1)
+  if (count > MAX_ITEMS) throw usage(`--sweep makes ${count} tasks; ${MAX_ITEMS} are the most.`)
+  return parameters
+}
+
+// --- internal ---
+
+function parseParallel(option: string, text: string): number {
+  return parseCount(option, text, { min: 1, max: MAX_ITEMS })
+}
+
+function parseArray(text: string, parallel: number | null): ItemsOfBatch {
+  const match = /^(?<indexes>[^%]*)(?:%(?<limit>.*))?$/.exec(text)
+  const { indexes = '', limit } = match?.groups ?? {}
+  if (!/^\d{1,9}(?:-\d{1,9}(?::\d{1,9})?)?(?:,\d{1,9}(?:-\d{1,9}(?::\d{1,9})?)?)*$/.test(indexes)) throw usage(`--array ${quote(text)} is not a list of indexes. Write such as 1-1000, 1,3,7-9, 0-100:10 or 1-1000%50.`)
+  if (limit === undefined) return { items: { kind: 'array', indexes }, parallel }
+  if (parallel !== null) throw usage(`--array ${quote(text)} and --parallel both say how many at a time.`)
+  return { items: { kind: 'array', indexes }, parallel: parseParallel(`--array ${quote(text)}:`, limit) }
+}
+
+/** Lines without their ends; a file need not end with one. */
+async function readLines(file: string): Promise<string[]> {
+  const text = await readText(file)
+  const lines = text.split('\n')
+  if (lines.at(-1) === '') lines.pop()
+  if (lines.length === 0) throw usage(`--each-line ${quote(file)} has no line.`)
+  if (lines.length > MAX_ITEMS) throw usage(`--each-line ${quote(file)} has ${lines.length} lines; ${MAX_ITEMS} are the most.`)
+  if (text.includes('\0')) throw usage(`--each-line ${quote(file)} holds a NUL character, which no argument can have.`)
+  return lines.map((line) => (line.endsWith('\r') ? line.slice(0, -1) : line))
+}
+
+async function readText(file: string): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  try {
+    for await (const chunk of (file === '-' ? process.stdin : createReadStream(file)) as AsyncIterable<Buffer>) {
+      length += chunk.length
+      if (length > MAX_LINES_BYTES) throw new Error(`it has more than ${MAX_LINES_BYTES} bytes`)
+      chunks.push(chunk)
+    }
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks))
+  } catch (error) {
+    throw usage(`--each-line ${quote(file)} can not be read: ${errorMessage(error)}.`, error)
+  }
+}
+
+function parseParameter(word: string): { name: string; values: string[] } {
+  const at = word.indexOf('=')
+  const name = word.slice(0, Math.max(0, at))
+  if (!/^[A-Za-z_]\w{0,63}$/.test(name)) throw usage(`--sweep ${quote(word)} is not NAME=VALUE,VALUE or NAME=FIRST..LAST.`)
+  return { name, values: splitRaw('--sweep', word.slice(at + 1), /,/).flatMap((piece) => expand(word, piece)) }
+}
+
+function expand(word: string, piece: string): string[] {
+  if (piece === '') throw usage(`--sweep ${quote(word)} has an empty value. Write '' if that is meant.`)
+  const range = /^(?<first>-?\d{1,15})\.\.(?<last>-?\d{1,15})(?::(?<step>\d{1,15}))?$/.exec(piece)?.groups
+  if (!range) return [unquote(piece)]
+  const [first, last, step] = [Number(range['first']), Number(range['last']), Number(range['step'] ?? 1)]
+  if (last < first || step < 1) throw usage(`--sweep ${quote(piece)} has no numbers: a range goes up.`)
+  const count = Math.floor((last - first) / step) + 1
+  if (count > MAX_ITEMS) throw usage(`--sweep ${quote(piece)} has ${count} numbers; ${MAX_ITEMS} tasks are the most.`)
+  return Array.from({ length: count }, (_, index) => String(first + index * step))
+}

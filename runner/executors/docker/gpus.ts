@@ -1,0 +1,29 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { TaskOrder } from '#core/api/schemas.ts'
+import type { Config } from '#core/config/schema.ts'
+import type { DeviceRequest, Engine } from '#core/engine/engine.ts'
+
+const KIND = 'nvidia.com/gpu'
+
+/** The GPUs of an order as its Engine wants them asked for. */
+export async function deviceRequest({ gpus }: TaskOrder, engine: Pick<Engine, 'info'>, configured: Config['docker']['gpu_driver']): Promise<DeviceRequest | undefined> {
+  if (gpus.length === 0) return undefined
+  const driver = configured === 'auto' ? await findDriver(engine) : configured
+  return { driver, ids: gpus.map(({ uuid }) => (driver === 'cdi' ? `${KIND}=${uuid}` : uuid)) }
+}
+
+// --- internal ---
+
+/** CDI is asked only for what a file describes: an Engine that knows of CDI may have none for GPUs. */
+async function findDriver(engine: Pick<Engine, 'info'>): Promise<DeviceRequest['driver']> {
+  const { cdiDirectories } = await engine.info()
+  const described = await Promise.all(cdiDirectories.map(describesGpus))
+  return described.includes(true) ? 'cdi' : 'nvidia'
+}
+
+async function describesGpus(directory: string): Promise<boolean> {
+  const names = await readdir(directory).catch(() => [])
+  const texts = await Promise.all(names.filter((name) => /\.(?:json|ya?ml)$/.test(name)).map((name) => readFile(join(directory, name), 'utf8').catch(() => '')))
+  return texts.some((text) => text.includes(KIND))
+}

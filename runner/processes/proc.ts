@@ -1,0 +1,79 @@
+import { readdirSync, readFileSync } from 'node:fs'
+
+/** One process for ever: its number is used again after its end, but not with the same start. */
+export interface ProcessId {
+  pid: number
+  /** In ticks since the machine started. */
+  startTime: number
+  /** Changes when the machine starts. */
+  bootId: string
+}
+
+export interface ProcessStatus {
+  pid: number
+  parent: number
+  session: number
+  startTime: number
+  /** Its end has only not been asked for yet. */
+  isZombie: boolean
+}
+
+/** What /proc says of a process; `undefined`: there is none. */
+export function readStatus(pid: number): ProcessStatus | undefined {
+  const text = readProc(`${pid}/stat`)
+  // The name stands in parentheses, and may hold anything, parentheses included.
+  const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ')
+  if (!fields || fields.length < 20) return undefined
+  const number = (index: number) => Number(fields[index])
+  return { pid, parent: number(1), session: number(3), startTime: number(19), isZombie: fields[0] === 'Z' || fields[0] === 'X' }
+}
+
+/** @returns `undefined` if there is no such process */
+export function identify(pid: number): ProcessId | undefined {
+  const status = readStatus(pid)
+  return status && { pid, startTime: status.startTime, bootId: readBootId() }
+}
+
+/** Whether this very process runs. */
+export function isAlive({ pid, startTime, bootId }: ProcessId): boolean {
+  const status = readStatus(pid)
+  return status !== undefined && status.startTime === startTime && !status.isZombie && bootId === readBootId()
+}
+
+export function readBootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+}
+
+/** Every process that this user may see. */
+export function listProcesses(): ProcessStatus[] {
+  return readdirSync('/proc').flatMap((name) => (/^\d+$/.test(name) ? (readStatus(Number(name)) ?? []) : []))
+}
+
+/** The variables that a process was started with, as `NAME=value`; none if it is gone or not ours to look into. */
+export function readEnvironment(pid: number): string[] {
+  return readProc(`${pid}/environ`)?.split('\0') ?? []
+}
+
+/** Sends a signal. A process that has ended is as good. @throws `EPERM` */
+export function sendSignal(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    if (!isGone(error)) throw error
+  }
+}
+
+// --- internal ---
+
+function readProc(name: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${name}`, 'utf8')
+  } catch {
+    // It ended, or belongs to somebody else: both are none of ours.
+    return undefined
+  }
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ESRCH'
+}

@@ -1,0 +1,59 @@
+import { read, readCounter, readNumber, readPids, removeTree, signalAll, until, write } from './cgroup-files.ts'
+import type { CgroupV1Handle, Scope } from './scope.ts'
+
+/** Until all of a large tree have come to rest. */
+const FREEZE_PATIENCE_MS = 2000
+
+/** A cgroup in each of several hierarchies, with the same processes in all of them. */
+export function createCgroupV1({ directories }: CgroupV1Handle): Scope {
+  const { freezer, memory, cpuacct } = directories
+  const all = Object.values(directories)
+  // Which one does not matter.
+  const members = freezer ?? all[0] ?? ''
+  const pids = () => readPids(members)
+
+  async function setFrozen(frozen: boolean): Promise<void> {
+    if (freezer === undefined) return signalAll(pids(), frozen ? 'SIGSTOP' : 'SIGCONT')
+    const state = frozen ? 'FROZEN' : 'THAWED'
+    write(freezer, 'freezer.state', state)
+    await until(() => (read(freezer, 'freezer.state') ?? state) === state, FREEZE_PATIENCE_MS)
+  }
+
+  /** Nobody is born or dies in a frozen cgroup, so no number can come to mean another process. */
+  async function killOnce(): Promise<void> {
+    if (freezer !== undefined) await setFrozen(true)
+    signalAll(pids(), 'SIGKILL')
+    if (freezer !== undefined) await setFrozen(false)
+  }
+
+  return {
+    pids,
+    signal: (signal) => signalAll(pids(), signal),
+    async kill(patienceMs) {
+      const deadline = performance.now() + patienceMs
+      while (pids().length > 0 && performance.now() < deadline) {
+        await killOnce()
+        await until(() => pids().length === 0, 200)
+      }
+      return pids().length
+    },
+    freeze: () => setFrozen(true),
+    thaw: () => setFrozen(false),
+    isFrozen: () => freezer !== undefined && read(freezer, 'freezer.state') !== 'THAWED',
+    usage: () => ({
+      memoryBytes: memory === undefined ? null : readNumber(memory, 'memory.usage_in_bytes'),
+      cpuSeconds: cpuacct === undefined ? null : seconds(readNumber(cpuacct, 'cpuacct.usage')),
+      processes: pids().length,
+    }),
+    outOfMemory: () => memory !== undefined && (readCounter(memory, 'memory.oom_control', 'oom_kill') ?? 0) > 0,
+    async remove() {
+      for (const directory of all) await removeTree(directory)
+    },
+  }
+}
+
+// --- internal ---
+
+function seconds(nanoseconds: number | null): number | null {
+  return nanoseconds === null ? null : nanoseconds / 1e9
+}

@@ -1,0 +1,67 @@
+import { isAlive, listProcesses, type ProcessId, readEnvironment, readStatus, sendSignal } from '../proc.ts'
+import { until } from './cgroup-files.ts'
+import type { GroupHandle, Scope } from './scope.ts'
+
+/**
+ * Without a cgroup: the session of the process, its descendants, and whoever carries its marks in the environment: a process
+ * that began a session of its own and lost its parent still has those. What has wiped its environment as well gets away.
+ */
+export function createGroup({ marks }: GroupHandle, main: ProcessId | undefined): Scope {
+  const pids = () => findPids(marks, main)
+
+  /** A child that is born while we look is found by the next look. */
+  function signalGrowing(signal: NodeJS.Signals): void {
+    const told = new Set<number>()
+    for (let round = 0; round < ROUNDS; round++) {
+      const news = pids().filter((pid) => !told.has(pid))
+      if (news.length === 0) return
+      for (const pid of news) sendSignal(pid, signal)
+      news.forEach((pid) => told.add(pid))
+    }
+  }
+
+  return {
+    pids,
+    signal: signalGrowing,
+    async kill(patienceMs) {
+      // A stopped process has no more children; otherwise one that forks fast enough would get away.
+      await until(() => {
+        const left = pids()
+        for (const signal of ['SIGSTOP', 'SIGKILL'] as const) for (const pid of left) sendSignal(pid, signal)
+        return left.length === 0
+      }, patienceMs)
+      return pids().length
+    },
+    freeze: () => Promise.resolve(signalGrowing('SIGSTOP')),
+    thaw: () => Promise.resolve(signalGrowing('SIGCONT')),
+    isFrozen: () => false,
+    usage: () => ({ memoryBytes: null, cpuSeconds: null, processes: pids().length }),
+    outOfMemory: () => false,
+    remove: () => Promise.resolve(),
+  }
+}
+
+// --- internal ---
+
+const ROUNDS = 50
+
+function findPids(marks: readonly string[], main: ProcessId | undefined): number[] {
+  const all = listProcesses().filter(({ isZombie }) => !isZombie)
+  const found = new Set<number>()
+  // The number of a process that has ended may mean another one by now, and its session with it.
+  const isOurs = main !== undefined && (isAlive(main) || readStatus(main.pid) === undefined)
+  for (const { pid, session, startTime } of all) {
+    // Older than the task: a look into its environment is saved.
+    if (main !== undefined && startTime < main.startTime) continue
+    if ((isOurs && session === main.pid) || carries(pid, marks)) found.add(pid)
+  }
+  if (main !== undefined && isAlive(main)) found.add(main.pid)
+  const byParent = Map.groupBy(all, ({ parent }) => parent)
+  for (const pid of found) for (const child of byParent.get(pid) ?? []) found.add(child.pid)
+  return [...found]
+}
+
+function carries(pid: number, marks: readonly string[]): boolean {
+  const environment = readEnvironment(pid)
+  return marks.every((mark) => environment.includes(mark))
+}

@@ -1,0 +1,73 @@
+import type { ProcessId } from '../proc.ts'
+import { createCgroupV1 } from './cgroup-v1.ts'
+import { createCgroupV2 } from './cgroup-v2.ts'
+import { createGroup } from './group.ts'
+
+/**
+ * What holds the processes of one execution together, whatever they do to get away from each other: a cgroup, or, where there
+ * is none to be had, what can be told from their ancestry.
+ */
+export interface Scope {
+  /** Every process in it. */
+  pids(): number[]
+  signal(signal: NodeJS.Signals): void
+  /** Ends all, and those that are born meanwhile. Resolves to how many could not be ended within `patienceMs`. */
+  kill(patienceMs: number): Promise<number>
+  /** A frozen process takes signals once it is thawed; only SIGKILL is obeyed at once. Idempotent, as {@link thaw}. */
+  freeze(): Promise<void>
+  thaw(): Promise<void>
+  isFrozen(): boolean
+  usage(): ScopeUsage
+  /** Whether the kernel has ended a process of it for want of memory. */
+  outOfMemory(): boolean
+  /** Takes back what was made for it. Nothing runs in it any more. Idempotent. */
+  remove(): Promise<void>
+}
+
+/** `null`: nobody counts it. */
+export interface ScopeUsage {
+  memoryBytes: number | null
+  cpuSeconds: number | null
+  processes: number
+}
+
+/** A scope on the disk: where it is. */
+export type ScopeHandle = CgroupV1Handle | CgroupV2Handle | GroupHandle
+
+export interface CgroupV1Handle {
+  kind: 'cgroup-v1'
+  /** Controller → directory of the execution. */
+  directories: Partial<Record<Controller, string>>
+  /** Where the supervisors of this node are, in the same hierarchies. */
+  supervisors: string[]
+}
+
+export interface CgroupV2Handle {
+  kind: 'cgroup-v2'
+  directory: string
+  supervisors: string
+}
+
+export interface GroupHandle {
+  kind: 'group'
+  /** Variables that only processes of this execution have, as `NAME=value`. */
+  marks: string[]
+}
+
+/** `systemd`: the hierarchy in which it keeps its units, so that the end of the Runner's unit is not the end of its tasks. */
+export const CONTROLLERS = ['cpu', 'cpuacct', 'memory', 'pids', 'freezer', 'cpuset', 'systemd'] as const
+export type Controller = (typeof CONTROLLERS)[number]
+
+/** @param main the process that was started; `undefined`: not known (yet) */
+export function openScope(handle: ScopeHandle, main: ProcessId | undefined): Scope {
+  switch (handle.kind) {
+    case 'cgroup-v1':
+      return createCgroupV1(handle)
+    case 'cgroup-v2':
+      return createCgroupV2(handle)
+    case 'group':
+      return createGroup(handle, main)
+    default:
+      return handle satisfies never
+  }
+}

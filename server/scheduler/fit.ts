@@ -1,0 +1,103 @@
+import type { WaitingReason } from '#core/api/schemas.ts'
+import { formatSize } from '#core/tasks/sizes.ts'
+import type { NodeCapacity, ResourceRequest } from './types.ts'
+
+/** Whether a node could run a request if nothing else ran there, and what it lacks. */
+
+/** Whether the node could run it if nothing else ran there. */
+export function couldEverFit(request: ResourceRequest, node: NodeCapacity): boolean {
+  return missingOn(request, node).length === 0
+}
+
+/** All that the node lacks, each with a sentence of its own; empty: it could run it if nothing else ran there. */
+export function missingOn(request: ResourceRequest, node: NodeCapacity): WaitingReason[] {
+  const { hostname } = node
+  if (request.target !== null && request.target.node !== hostname) return [{ code: 'other_target', message: `It must run on ${request.target.node}.` }]
+  const missing: WaitingReason[] = []
+  if (request.plain && !node.plainProcesses) missing.push({ code: 'no_plain_processes', message: `${hostname} takes no tasks without a container.` })
+  const place = placeOf(request, node)
+  if (place === undefined) missing.push({ code: 'no_such_numa_node', message: `${hostname} has no NUMA node ${request.target?.numaNode}${node.numaNodes.length > 0 ? `: it has ${node.numaNodes.map(({ id }) => id).join(', ')}` : ''}.` })
+  else missing.push(...tooSmall(request, place))
+  const gpus = missingGpus(request, node)
+  if (gpus !== undefined) missing.push({ code: 'no_such_gpu', message: gpus })
+  return missing
+}
+
+export interface NearestFit {
+  hostname: string
+  missing: WaitingReason[]
+}
+
+/** The node that lacks least of a request that none could ever run; `null`: one could, or there is none at all. */
+export function nearestFit(request: ResourceRequest, nodes: readonly NodeCapacity[]): NearestFit | null {
+  const misfits = nodes.map((node) => ({ hostname: node.hostname, missing: missingOn(request, node), share: missingShare(request, node) }))
+  if (misfits.some(({ missing }) => missing.length === 0)) return null
+  const isElsewhere = ({ missing }: NearestFit) => Number(missing[0]?.code === 'other_target')
+  const [nearest] = misfits.sort((left, right) => isElsewhere(left) - isElsewhere(right) || left.missing.length - right.missing.length || left.share - right.share || (left.hostname < right.hostname ? -1 : 1))
+  return nearest ? { hostname: nearest.hostname, missing: nearest.missing } : null
+}
+
+/** The same as sentences, for whoever submitted it; `null`: a node could run it, or there is none at all. */
+export function refusal(request: ResourceRequest, nodes: readonly NodeCapacity[]): string | null {
+  const nearest = nearestFit(request, nodes)
+  if (nearest === null) return null
+  const asked = request.target === null ? `No node could ever run this. The nearest is ${nearest.hostname}:` : `${nearest.hostname} could never run this:`
+  return `${asked} ${nearest.missing.map(({ message }) => message).join(' ')} Ask for less, or see what the nodes have with "hakuriver.client nodes".`
+}
+
+/** What a request asks for, in words: `4 cores, 2.00 GB of memory and 1 GPU`. */
+export function describeRequest(request: ResourceRequest): string {
+  const { cores, memoryBytes, target, gpus, gpuMemoryBytes } = request
+  const named = target?.gpus ?? []
+  const gpuCount = named.length > 0 ? `the ${plural('GPU', named.length)} ${named.join(', ')}` : `${gpus} ${plural('GPU', gpus)}${gpuMemoryBytes === null ? '' : ` with ${formatSize(gpuMemoryBytes)}`}`
+  const words = [
+    ...(cores > 0 ? [`${cores} ${plural('core', cores)}`] : []),
+    ...(memoryBytes === null ? [] : [`${formatSize(memoryBytes)} of memory`]),
+    ...(gpus > 0 || named.length > 0 ? [gpuCount] : []),
+  ]
+  return words.length < 2 ? (words[0] ?? 'nothing') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`
+}
+
+export function plural(noun: string, count: number): string {
+  return count === 1 ? noun : `${noun}s`
+}
+
+// --- internal ---
+
+interface Place {
+  name: string
+  cores: number
+  memoryBytes: number
+}
+
+/** Where its cores and memory come from: the node, or its NUMA node. */
+function placeOf({ target }: ResourceRequest, node: NodeCapacity): Place | undefined {
+  if (target?.numaNode === undefined) return { name: node.hostname, cores: node.cores, memoryBytes: node.memoryBytes }
+  const numa = node.numaNodes.find(({ id }) => id === target.numaNode)
+  return numa && { name: `NUMA node ${numa.id} of ${node.hostname}`, cores: Math.min(numa.cores, node.cores), memoryBytes: Math.min(numa.memoryBytes, node.memoryBytes) }
+}
+
+function tooSmall({ cores, memoryBytes }: ResourceRequest, place: Place): WaitingReason[] {
+  return [
+    ...(cores > place.cores ? [{ code: 'too_small' as const, message: `${place.name} has ${place.cores} of the ${cores} cores.` }] : []),
+    ...(memoryBytes !== null && memoryBytes > place.memoryBytes ? [{ code: 'too_small' as const, message: `${place.name} has ${formatSize(place.memoryBytes)} of the ${formatSize(memoryBytes)} of memory.` }] : []),
+  ]
+}
+
+function missingGpus({ target, gpus, gpuMemoryBytes }: ResourceRequest, node: NodeCapacity): string | undefined {
+  const large = node.gpus.filter(({ memoryBytes }) => memoryBytes >= (gpuMemoryBytes ?? 0))
+  const size = gpuMemoryBytes === null ? '' : ` with ${formatSize(gpuMemoryBytes)}`
+  if (target?.gpus === undefined) return large.length >= gpus ? undefined : `${node.hostname} has ${large.length} of the ${gpus} ${plural('GPU', gpus)}${size}.`
+  const lacking = target.gpus.filter((wanted) => !large.some(({ id }) => id === wanted))
+  if (lacking.length === 0) return undefined
+  return `${node.hostname} has no ${plural('GPU', lacking.length)} ${lacking.join(', ')}${size}${node.gpus.length > 0 ? `: it has ${node.gpus.map(({ id }) => id).join(', ')}` : ''}.`
+}
+
+/** How much of what is asked for the node lacks, in all: 1 for each thing that it has nothing of. */
+function missingShare(request: ResourceRequest, node: NodeCapacity): number {
+  const place = placeOf(request, node) ?? { cores: 0, memoryBytes: 0 }
+  const wanted = request.target?.gpus?.length ?? request.gpus
+  const large = node.gpus.filter(({ memoryBytes }) => memoryBytes >= (request.gpuMemoryBytes ?? 0)).length
+  const share = (asked: number, has: number) => (asked > has ? (asked - has) / asked : 0)
+  return share(request.cores, place.cores) + share(request.memoryBytes ?? 0, place.memoryBytes) + share(wanted, large)
+}
