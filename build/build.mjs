@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url'
 import { build, copyPublicAssets, createNitro, prepare } from 'nitropack'
 import { buildBins } from './bins.mjs'
+import { buildSupervisor } from './supervisor.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -21,6 +22,7 @@ export async function buildAll({ log = console.error } = {}) {
   const started = Date.now()
   await buildNitro(root)
   await buildNitro(`${root}runner`)
+  await buildSupervisor({ outfile: `${root}dist/runner/server/supervisor.cjs` })
   await buildBins({ outDir: `${root}dist` })
   log(`[hakuriver] built dist/host, dist/runner and dist/bin in ${((Date.now() - started) / 1000).toFixed(1)} s`)
 }

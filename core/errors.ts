@@ -14,6 +14,7 @@ export type ErrorKind =
   | 'method_not_allowed'
   | 'conflict'
   | 'too_large'
+  | 'range_not_satisfiable'
   | 'unsupported_media_type'
   | 'misdirected'
   | 'impossible'
@@ -96,6 +97,9 @@ export const errorCatalogue = {
   'task.command_invalid': { kind: 'invalid', title: 'The command can not be run' },
   'task.items_invalid': { kind: 'invalid', title: 'The items of the batch are not valid' },
   'task.dependency_invalid': { kind: 'impossible', title: 'The task can not wait for this' },
+  'task.is_batch': { kind: 'impossible', title: 'This is a batch, and not one of its items' },
+  'output.not_found': { kind: 'not_found', title: 'The output is not there' },
+  'output.range_invalid': { kind: 'range_not_satisfiable', title: 'The output does not have these bytes' },
   'task.superseded': { kind: 'conflict', title: 'A later execution of the task is known' },
   'task.not_allowed': { kind: 'forbidden', title: 'The configuration does not allow this' },
   'task.mount_not_allowed': { kind: 'forbidden', title: 'The mount is not allowed' },

@@ -164,6 +164,14 @@ export function temporaryPrefix(ownerId: string): string {
   return `${TEMPORARY_PREFIX}${ownerId}-`
 }
 
+const OUTPUT_FILE_RE = /^(?<taskId>[0-9a-z]{26}(?:\.\d{1,9})?)(?:-(?<instance>[2-9]|[1-9]\d{1,8}))?\.(?:out|err)$/
+
+/** Task and execution of an output's file name, or `undefined` if it is not one. */
+export function parseOutputFileName(fileName: string): { taskId: string; instance: number } | undefined {
+  const groups = OUTPUT_FILE_RE.exec(fileName)?.groups
+  return groups && { taskId: groups['taskId'] ?? '', instance: Number(groups['instance'] ?? 1) }
+}
+
 /** The image tag of an environment's newest version on a node. */
 export function imageTag(environment: string): string {
   return `hakuriver/${environment}:base`

@@ -1,9 +1,9 @@
 import { setMaxListeners } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { setTimeout } from 'node:timers/promises'
-import type { Health } from '#core/api/schemas.ts'
+import type { Execution, Health } from '#core/api/schemas.ts'
 import type { Config } from '#core/config/schema.ts'
 import { createDockerEngine } from '#core/engine/docker.ts'
 import { HakuError, isHakuError } from '#core/errors.ts'
@@ -13,12 +13,18 @@ import { isNodeName, quote } from '#core/names.ts'
 import { hostStatePaths, runnerStatePaths, sharedPaths } from '#core/paths.ts'
 import { assertSharedDirectory } from '#core/shared-directory.ts'
 import { openTarballStore } from '#core/tarballs/open-store.ts'
+import { openOutput } from '#core/tasks/output-file.ts'
 import { parseSize } from '#core/tasks/sizes.ts'
 import { readOrCreateToken } from '#core/tokens.ts'
 import { version } from '#core/version.ts'
-import { removeOrphans } from './executors/orphans.ts'
+import { createContainerExecutor } from './executors/docker/container-executor.ts'
+import { createCpuAllocator } from './executors/docker/cpus.ts'
+import { removeOrphans } from './executors/docker/orphans.ts'
+import { createOutOfMemory } from './executors/docker/out-of-memory.ts'
 import { createTasks, type Tasks } from './executors/tasks.ts'
+import { readOwnCpus } from './hardware/cpu-list.ts'
 import { createEngineProbe } from './hardware/engine-info.ts'
+import { openKernelLog } from './hardware/kernel-log.ts'
 import { createUsageMeter, readHardware } from './hardware/usage.ts'
 import { createLink } from './host/link.ts'
 import { openRunnerState } from './state/state.ts'
@@ -33,6 +39,8 @@ import { createPrefetches, type Prefetches } from './sync/prefetches.ts'
 export interface Runner {
   tasks: Tasks
   prefetches: Prefetches
+  /** What an execution has printed from a byte on, for a Host that does not see the shared directory. @throws `storage.unavailable` */
+  openOutput(part: Execution & { stream: 'stdout' | 'stderr'; offset: number }): Promise<Readable>
   /** A layer for a neighbour. @throws `layer.not_found` */
   openLayer(digest: string): Promise<Readable>
   /** The secret that the Host shows when it calls this Runner. */
@@ -79,8 +87,13 @@ export async function createRunner(config: Config): Promise<Runner> {
     : undefined
   const images = createImages({ engine, state, inventory, tarballs, neighbours, limitBytes, closing })
   const prefetches = createPrefetches(images, closing)
-  const services = { engine, state, images, paths, hostname, localTempDir: config.paths.local_temp_dir, closing }
-  const tasks = createTasks(services, (urgent) => link.news(urgent))
+  const hardware = await readHardware({ plainProcesses: config.runner.plain_processes })
+  const kernelLog = openKernelLog()
+  const services = { state, paths, hostname, localTempDir: config.paths.local_temp_dir, closing }
+  const cpus = createCpuAllocator({ mode: config.docker.cpu_limit, state, numaNodes: hardware.numaNodes, cpus: readOwnCpus() })
+  const container = createContainerExecutor({ ...services, engine, images, cpus, outOfMemory: createOutOfMemory({ log: kernelLog, closing }), gpuDriver: config.docker.gpu_driver })
+  const executors = { container, pack: container, plain: container }
+  const tasks = createTasks({ services, executors, images, takesPlain: config.runner.plain_processes, onNews: (urgent) => link.news(urgent) })
 
   const link = createLink({
     url: hostUrl,
@@ -89,16 +102,17 @@ export async function createRunner(config: Config): Promise<Runner> {
       ...self,
       url: `http://${urlHost(config.network.runner_address)}:${config.network.runner_port}`,
       hostToken,
-      hardware: readHardware(),
+      hardware,
       runnerVersion: version,
     },
     engineFacts: createEngineProbe(engine),
     holdings: createHoldingsProbe({ inventory, state }),
     usage: createUsageMeter(),
-    activeIds: tasks.activeIds,
+    active: tasks.active,
     outbox: tasks.outbox,
     acknowledge: tasks.acknowledge,
     disown: tasks.disown,
+    retell: tasks.retell,
     onRegistered(heartbeatSeconds) {
       sweepOnce(heartbeatSeconds)
       void neighbours?.tell()
@@ -126,6 +140,11 @@ export async function createRunner(config: Config): Promise<Runner> {
   return {
     tasks,
     prefetches,
+    async openOutput({ id, instance, stream, offset }) {
+      await assertSharedDirectory(paths)
+      const output = await openOutput(paths[stream](id, instance), { offset })
+      return output?.bytes ?? Readable.from([])
+    },
     async openLayer(digest) {
       if (!neighbours) throw new HakuError('layer.not_found', 'This node does not share layers: runner.share_layers is off.')
       return neighbours.open(digest)
@@ -146,6 +165,7 @@ export async function createRunner(config: Config): Promise<Runner> {
       stopping.abort(new HakuError('host.stopping', 'The Runner is stopping.'))
       await linked
       await Promise.race([tasks.settled(), setTimeout(SETTLE_MS, undefined, { ref: false })])
+      kernelLog?.close()
       await state.close()
     },
   }

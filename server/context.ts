@@ -32,7 +32,7 @@ import { createVersions, type Versions } from './environments/versions.ts'
 import { checkHealth } from './health.ts'
 import { createNodes, type Nodes } from './nodes/nodes.ts'
 import { createOperations, type Operations } from './operations/operations.ts'
-import { createOutput, type Output } from './queue/output.ts'
+import { createOutput, type Output } from './output/output.ts'
 import { createTaskStore } from './queue/task-store.ts'
 import { createTasks, type Tasks } from './queue/tasks.ts'
 import { prepareSharedDirectory } from './storage.ts'
@@ -99,7 +99,7 @@ export async function createContext(config: Config): Promise<HostContext> {
   const verifications = createVerifications({ operations, tarballs, versions, marks })
   const tasks = createTasks({ store, nodes, versions, marks, verifications, dispatcher, docker: config.docker })
   const states = createCapturedStates(state.captures)
-  const output = createOutput({ store, paths })
+  const output = createOutput({ tasks: store, paths, nodes, dispatcher, keepDays: config.logs.keep_days })
   const trials = createTrials({ tasks, output, versions, marks })
   await trials.recover()
   verifications.recover()

@@ -7,6 +7,7 @@ import { HakuError, errorMessage, systemErrorCode } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
 import { hostStatePaths } from '#core/paths.ts'
 import { readCredentials } from './credentials.ts'
+import { loginName } from './login-name.ts'
 
 /** What of the command line says which Host is meant. */
 export interface ConnectionArgs {
@@ -40,7 +41,7 @@ export function resolveHost(args: ConnectionArgs): { url: string; config: Config
 }
 
 export function createConnection(url: string, token: string | undefined): HostClient {
-  return createClient({ api: hostApi, url, token, unreachable: 'host.unreachable' })
+  return createClient({ api: hostApi, url, token, user: loginName(), unreachable: 'host.unreachable' })
 }
 
 // --- internal ---

@@ -9,8 +9,6 @@ const UNITS_RE = /^(?:\d+(?:\.\d+)?(?:d|h|m|s|ms))+$/
 /** As Slurm has it: `minutes:seconds`, `hours:minutes:seconds`, `days-hours`, `days-hours:minutes`, `days-hours:minutes:seconds`. */
 const CLOCK_RE = /^(?:(?<days>\d+)-)?(?<parts>\d+(?::\d{1,2}){0,2})$/
 
-export const DURATION_RULE = 'Write seconds, or such as 90s, 10m, 1h30m, 2d, 1:30:00 or 1-12:00:00.'
-
 /** Seconds of `text`, or nothing if it is no duration. */
 export function readDuration(text: string): number | undefined {
   if (PLAIN_RE.test(text)) return Number(text)
@@ -21,10 +19,10 @@ export function readDuration(text: string): number | undefined {
   return readClock(text)
 }
 
-/** Seconds of an option's value. @throws `usage.invalid` */
-export function parseDuration(option: string, text: string): number {
+/** Seconds of `text`. @throws `usage.invalid` */
+export function parseDuration(text: string): number {
   const seconds = readDuration(text)
-  if (seconds === undefined) throw usage(`${option} ${quote(text)} is not a duration. ${DURATION_RULE}`)
+  if (seconds === undefined) throw usage(`${quote(text)} is not a duration. Write seconds, or such as 90s, 10m, 1h30m, 2d, 1:30:00 or 1-12:00:00.`)
   return seconds
 }
 

@@ -28,6 +28,7 @@ export function exitCodeOf(kind: ErrorKind): number {
     case 'method_not_allowed':
     case 'conflict':
     case 'too_large':
+    case 'range_not_satisfiable':
     case 'unsupported_media_type':
     case 'misdirected':
     case 'impossible':

@@ -24,10 +24,17 @@ export async function rejoin<T>(attempt: (joined: () => void) => Promise<T>, { r
   }
 }
 
+/** Whether the link to the Host is what failed. */
+export function isLinkError(error: unknown): boolean {
+  return isHakuError(error, 'host.unreachable', 'host.stopping') || LOST_RE.test(systemErrorCode(error) ?? '')
+}
+
+/** Whether it failed so early that the Host can not have heard anything. */
+export function isNeverSent(error: unknown): boolean {
+  return isHakuError(error, 'host.unreachable') && UNSENT_RE.test(systemErrorCode(error.cause) ?? '')
+}
+
 // --- internal ---
 
 const LOST_RE = /^(?:ECONN|EPIPE|ETIMEDOUT|EHOST|ENET)/
-
-function isLinkError(error: unknown): boolean {
-  return isHakuError(error, 'host.unreachable', 'host.stopping') || LOST_RE.test(systemErrorCode(error) ?? '')
-}
+const UNSENT_RE = /^(?:ECONNREFUSED|ENOTFOUND|EAI_|EHOST|ENET)/

@@ -3,19 +3,19 @@ import { readDuration } from './durations.ts'
 import { usage } from './parse.ts'
 
 /** The next time that is meant, in UTC: `2026-02-03T14:00`, `2026-02-03T14:00Z`, `14:00`, `now`, `now+10m`. Without a zone it is local. @throws `usage.invalid` */
-export function parseFutureTime(option: string, text: string, now = new Date()): string {
+export function parseFutureTime(text: string, now = new Date()): string {
   const delay = /^now(?:\+(?<delay>.+))?$/.exec(text)
   const seconds = delay && readDuration(delay.groups?.['delay'] ?? '0')
   const time = delay ? after(now, seconds) : (readClockTime(text, now, 'next') ?? readDate(text))
-  if (!time) throw usage(`${option} ${quote(text)} is not a time. Write such as 2026-02-03T14:00, 14:00 or now+10m.`)
+  if (!time) throw usage(`${quote(text)} is not a time. Write such as 2026-02-03T14:00, 14:00 or now+10m.`)
   return time.toISOString()
 }
 
 /** The last time that is meant, in UTC: `2026-02-03`, `2026-02-03T14:00`, `14:00`, `1h` (ago), `2d`, `today`, `yesterday`. @throws `usage.invalid` */
-export function parsePastTime(option: string, text: string, now = new Date()): string {
+export function parsePastTime(text: string, now = new Date()): string {
   const seconds = /[dhms]$/.test(text) ? readDuration(text) : undefined
   const time = seconds === undefined ? (readDay(text, now) ?? readClockTime(text, now, 'last') ?? readDate(text)) : after(now, -seconds)
-  if (!time) throw usage(`${option} ${quote(text)} is not a time. Write such as 1h, 2d, 14:00, today, yesterday, 2026-02-03 or 2026-02-03T14:00.`)
+  if (!time) throw usage(`${quote(text)} is not a time. Write such as 1h, 2d, 14:00, today, yesterday, 2026-02-03 or 2026-02-03T14:00.`)
   return time.toISOString()
 }
 

@@ -2,7 +2,8 @@ import { createReadStream } from 'node:fs'
 import type { Items } from '#core/api/schemas.ts'
 import { errorMessage } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
-import { parseCount } from '../framework/numbers.ts'
+import { wholeNumber } from '../framework/numbers.ts'
+import { readOption } from '../framework/options.ts'
 import { usage } from '../framework/parse.ts'
 import { splitRaw, unquote } from '../framework/words.ts'
 
@@ -28,7 +29,7 @@ const MAX_LINES_BYTES = 60 * 1024 * 1024
 export async function parseItems(args: ItemArgs): Promise<ItemsOfBatch> {
   const kinds = [args.array !== undefined && '--array', args['each-line'] !== undefined && '--each-line', args.sweep.length > 0 && '--sweep'].filter((kind) => kind !== false)
   if (kinds.length > 1) throw usage(`${kinds.join(' and ')} can not be given together: each says what the items are.`)
-  const parallel = args.parallel === undefined ? null : parseParallel('--parallel', args.parallel)
+  const parallel = readOption('--parallel', args.parallel, atATime) ?? null
   if (args['each-line'] !== undefined) return { items: { kind: 'lines', lines: await readLines(args['each-line']) }, parallel }
   if (args.sweep.length > 0) return { items: { kind: 'sweep', parameters: parseSweep(args.sweep) }, parallel }
   return args.array === undefined ? { items: null, parallel } : parseArray(args.array, parallel)
@@ -48,17 +49,14 @@ export function parseSweep(texts: readonly string[]): Extract<Items, { kind: 'sw
 
 // --- internal ---
 
-function parseParallel(option: string, text: string): number {
-  return parseCount(option, text, { min: 1, max: MAX_ITEMS })
-}
+const atATime = wholeNumber({ min: 1, max: MAX_ITEMS })
 
 function parseArray(text: string, parallel: number | null): ItemsOfBatch {
   const match = /^(?<indexes>[^%]*)(?:%(?<limit>.*))?$/.exec(text)
   const { indexes = '', limit } = match?.groups ?? {}
   if (!/^\d{1,9}(?:-\d{1,9}(?::\d{1,9})?)?(?:,\d{1,9}(?:-\d{1,9}(?::\d{1,9})?)?)*$/.test(indexes)) throw usage(`--array ${quote(text)} is not a list of indexes. Write such as 1-1000, 1,3,7-9, 0-100:10 or 1-1000%50.`)
-  if (limit === undefined) return { items: { kind: 'array', indexes }, parallel }
-  if (parallel !== null) throw usage(`--array ${quote(text)} and --parallel both say how many at a time.`)
-  return { items: { kind: 'array', indexes }, parallel: parseParallel(`--array ${quote(text)}:`, limit) }
+  if (limit !== undefined && parallel !== null) throw usage(`--array ${quote(text)} and --parallel both say how many at a time.`)
+  return { items: { kind: 'array', indexes }, parallel: readOption(`--array ${quote(text)}:`, limit, atATime) ?? parallel }
 }
 
 /** Lines without their ends; a file need not end with one. */

@@ -2,36 +2,55 @@ import { once } from 'node:events'
 import type { Task } from '#core/api/schemas.ts'
 import type { HostClient } from '../framework/connection.ts'
 import { exitCodes } from '../framework/exit-codes.ts'
-import { leave, onInterrupt } from '../framework/interrupts.ts'
+import { createLimit } from '../framework/limit.ts'
 import { print, tell } from '../framework/output.ts'
-import { copyOutput, waitForEnd } from './output.ts'
+import { copyBatchOutput, labelOf, withLabel } from './batch-output.ts'
+import { type DetachGuard, guardDetach } from './detach.ts'
+import { followTask, type OutputWriters, waitForEnd } from './follow.ts'
+import type { OutputName } from './output.ts'
 
 /** Each task holds two connections. */
 const TASKS_AT_ONCE = 16
 
 export interface WaitOptions {
-  quiet: boolean
-  /** Hears of each task until it runs. */
+  /** Whether their output goes to ours; of several, and of a batch, by lines with a label. */
+  output: boolean
+  /** Hears of each task until it runs, and of batches until they have ended. */
   onTask?: (task: Task) => void
+  /** Hears of each task that has ended, in that order. */
+  onEnd?: (task: Task) => Promise<void>
 }
 
 /**
- * Waits for the end of tasks, with their output on ours unless `quiet`. Ctrl-C leaves them running and says so.
+ * Waits for the end of tasks. Ctrl-C asks, or leaves them running and says so.
  *
  * @returns the ended tasks, in the given order
  */
-export async function waitForTasks(client: HostClient, ids: string[], { quiet, onTask }: WaitOptions): Promise<Task[]> {
-  const release = onInterrupt(() => {
-    tell(ids.length === 1 ? `The task goes on. End it with: hakuriver task kill ${ids[0]}` : `The tasks go on. End one with: hakuriver task kill ID`)
-    leave()
-  })
+export async function waitForTasks(client: HostClient, tasks: readonly Task[], options: WaitOptions): Promise<Task[]> {
+  const guard = guardDetach(client, tasks.map(({ id }) => id))
+  const limit = createLimit(TASKS_AT_ONCE)
   try {
-    return await mapLimited(ids, TASKS_AT_ONCE, async (id) => {
-      if (!quiet) await Promise.all([copyOutput(client, id, 'stdout', { follow: true, reached: true, write: print }), copyOutput(client, id, 'stderr', { follow: true, reached: true, write: printError })])
-      return waitForEnd(client, id, { reached: true, ...(onTask && { onTask }) })
-    })
+    return await Promise.all(tasks.map((task) => limit(async () => {
+      const ended = await waitForTask(client, task, { ...options, label: tasks.length > 1 }, guard)
+      await guard.quiet()
+      await options.onEnd?.(ended)
+      return ended
+    })))
   } finally {
-    release()
+    guard.release()
+  }
+}
+
+/** The first of tasks to end, alone. */
+export async function waitForFirst(client: HostClient, tasks: readonly Task[], options: WaitOptions): Promise<Task[]> {
+  const guard = guardDetach(client, tasks.map(({ id }) => id))
+  try {
+    const first = await Promise.race(tasks.map((task) => waitForTask(client, task, { ...options, label: true }, guard)))
+    await guard.quiet()
+    await options.onEnd?.(first)
+    return [first]
+  } finally {
+    guard.release()
   }
 }
 
@@ -41,14 +60,45 @@ export function taskExitCode(task: Pick<Task, 'state' | 'exitCode'>): number {
 }
 
 /** The highest exit code of all; says why for those that did not just exit. */
-export function concludeTasks(tasks: Task[]): number {
+export function concludeTasks(tasks: readonly Task[]): number {
   for (const task of tasks) {
-    if (task.state !== 'succeeded' && task.reason !== 'exited') tell(`Task ${task.id} ${stateText(task.state)}${task.message ? `: ${task.message}` : '.'}`)
+    if (task.state !== 'succeeded' && task.reason !== 'exited') tell(`${task.items ? 'Batch' : 'Task'} ${task.id} ${stateText(task.state)}${task.message ? `: ${task.message}` : '.'}`)
   }
   return Math.max(exitCodes.ok, ...tasks.map(taskExitCode))
 }
 
+/** Writes output of tasks to ours, byte for byte; nothing comes over a question of `guard`. */
+export function ownOutputs(guard?: DetachGuard): Record<OutputName, (chunk: Buffer) => Promise<void>> {
+  return {
+    async stdout(chunk) {
+      await guard?.quiet()
+      await print(chunk)
+    },
+    async stderr(chunk) {
+      await guard?.quiet()
+      if (!process.stderr.write(chunk)) await once(process.stderr, 'drain')
+    },
+  }
+}
+
+/** A task is tried again while its output is shown. */
+export function tellExecution(id: string): (instance: number) => void {
+  return (instance) => tell(`Task ${id} is tried again: this is execution ${instance}.`)
+}
+
 // --- internal ---
+
+function waitForTask(client: HostClient, task: Task, { output, label, onTask: hear }: WaitOptions & { label: boolean }, guard: DetachGuard): Promise<Task> {
+  const { id, items } = task
+  const onTask = hear && ((now: Task) => {
+    if (!guard.isAsking) hear(now)
+  })
+  if (!output) return waitForEnd(client, id, { reached: true, onTask })
+  const writers = ownOutputs(guard)
+  if (items !== null) return copyBatchOutput(client, id, { writers, follow: true, range: {}, onTask })
+  const follow = (own: OutputWriters) => followTask(client, id, { writers: own, onTask, onExecution: tellExecution(id) })
+  return label ? withLabel(labelOf(task), writers, follow) : follow(writers)
+}
 
 function stateText(state: Task['state']): string {
   switch (state) {
@@ -63,18 +113,4 @@ function stateText(state: Task['state']): string {
     default:
       return state
   }
-}
-
-async function printError(chunk: Buffer): Promise<void> {
-  if (!process.stderr.write(chunk)) await once(process.stderr, 'drain')
-}
-
-async function mapLimited<T, R>(items: T[], limit: number, work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = []
-  const queue = [...items.entries()]
-  const worker = async () => {
-    for (let next = queue.shift(); next; next = queue.shift()) results[next[0]] = await work(next[1])
-  }
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker))
-  return results
 }

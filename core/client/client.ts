@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream'
 import type { Endpoint, EndpointOutput, EndpointRequest } from '../api/endpoint.ts'
 import { buildPath } from '../api/match.ts'
 import { HakuError, type ErrorCode, type ErrorKind, errorCatalogue, errorMessage, fromProblem, systemErrorCode } from '../errors.ts'
+import { encodeUser, USER_HEADER } from '../user.ts'
 
 /**
  * The typed client of the contract, for the command line, for the Runner and for the Host's calls to Runners.
@@ -30,6 +31,8 @@ export interface ClientOptions<Api> {
   /** `http://host:port` */
   url: string
   token: string | undefined
+  /** Who calls, for people: events name them. */
+  user?: string
   /** What a refused connection means: the Host or a node is away. */
   unreachable: Extract<ErrorCode, 'host.unreachable' | 'node.unreachable'>
 }
@@ -38,10 +41,14 @@ export interface ClientOptions<Api> {
 export function createClient<Api extends Record<string, Endpoint>>(options: ClientOptions<Api>): Client<Api> {
   const base = new URL(options.url)
   const agent = new Agent({ keepAlive: true, maxSockets: 64, scheduling: 'lifo' })
+  const identity: Record<string, string> = {
+    ...(options.token && { authorization: `Bearer ${options.token}` }),
+    ...(options.user && { [USER_HEADER]: encodeUser(options.user) }),
+  }
 
   async function send(endpoint: Endpoint, request: RawRequest): Promise<IncomingMessage> {
     try {
-      return await exchange(base, agent, endpoint, request, options.token)
+      return await exchange(base, agent, endpoint, request, identity)
     } catch (error) {
       if (request.signal?.aborted) throw request.signal.reason
       if (request.upload?.errored) throw request.upload.errored
@@ -95,14 +102,13 @@ interface RawRequest {
   timeoutMs?: number
 }
 
-function exchange(base: URL, agent: Agent, endpoint: Endpoint, request: RawRequest, token: string | undefined): Promise<IncomingMessage> {
+function exchange(base: URL, agent: Agent, endpoint: Endpoint, request: RawRequest, identity: Record<string, string>): Promise<IncomingMessage> {
   const url = new URL(buildPath(endpoint.path, request.params), base)
   for (const [name, value] of Object.entries(request.query ?? {})) {
     if (value !== undefined) url.searchParams.set(name, String(value))
   }
   const body = request.body === undefined ? undefined : JSON.stringify(request.body)
-  const headers: Record<string, string | number> = { accept: 'application/json' }
-  if (token) headers['authorization'] = `Bearer ${token}`
+  const headers: Record<string, string | number> = { accept: 'application/json', ...identity }
   if (body !== undefined) {
     headers['content-type'] = 'application/json'
     headers['content-length'] = Buffer.byteLength(body)
@@ -121,7 +127,7 @@ function exchange(base: URL, agent: Agent, endpoint: Endpoint, request: RawReque
       clearTimeout(timer)
       // A kept connection may be closed by the server just as it is used again: one more try, where trying twice is safe.
       const mayRepeat = outgoing.reusedSocket && endpoint.method !== 'POST' && !request.upload && systemErrorCode(error) === 'ECONNRESET' && !request.signal?.aborted
-      if (mayRepeat) resolve(exchange(base, agent, endpoint, request, token))
+      if (mayRepeat) resolve(exchange(base, agent, endpoint, request, identity))
       else reject(error)
     })
     if (request.upload) request.upload.on('error', (error) => outgoing.destroy(error)).pipe(outgoing)

@@ -46,6 +46,10 @@ export const configSchema = z.strictObject({
     additional_mounts: z.array(z.string()).default([]).describe('Mounts of every task, `SRC:DST[:ro]`'),
     allowed_mounts: mountRoots.default([]).describe('Directories below which users may ask for mounts'),
   }).prefault({}),
+  logs: z.strictObject({
+    max_bytes: z.string().refine((text) => text === '' || isSize(text), 'must be a size such as 1G, or empty').default('1G').describe('What an execution of a task may print to each of its two outputs, such as `1G`; the rest is cut off, with a mark. Empty: no limit'),
+    keep_days: z.int().min(0).max(36_500).default(0).describe('Days for which outputs are kept after the end of their task; 0: for ever'),
+  }).prefault({}),
   timing: z.strictObject({
     heartbeat_interval: z.number().min(0.1).max(600).default(5).describe('Seconds between two heartbeats'),
     heartbeat_timeout_factor: z.number().min(2).default(6).describe('A node is offline after so many intervals of silence'),

@@ -10,6 +10,7 @@ export const statusOfKind: Record<ErrorKind, number> = {
   method_not_allowed: 405,
   conflict: 409,
   too_large: 413,
+  range_not_satisfiable: 416,
   unsupported_media_type: 415,
   misdirected: 421,
   impossible: 422,

@@ -1,5 +1,6 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
+import { Readable } from 'node:stream'
 import { errorMessage, HakuError, systemErrorCode } from '../errors.ts'
 
 /** Reads what a task has printed: on the Host, and on a node whose Host does not see the shared directory. */
@@ -7,10 +8,12 @@ import { errorMessage, HakuError, systemErrorCode } from '../errors.ts'
 /** Headers of an answer with output: it may begin elsewhere than at byte 0 of the first execution. */
 export const outputHeaders = { offset: 'hakuriver-offset', instance: 'hakuriver-instance' } as const
 
+/** From byte `offset`, up to byte `end` if given; or so many lines or bytes from the end. */
 export interface OutputPart {
-  /** First byte, or so many lines from the end instead. */
-  offset: number
+  offset?: number | undefined
+  end?: number | undefined
   tail?: number | undefined
+  last?: number | undefined
 }
 
 export interface OpenOutput {
@@ -18,8 +21,8 @@ export interface OpenOutput {
   offset: number
   /** Of the whole output, when it was opened. */
   size: number
-  /** Up to {@link size}. Must be read or ended: that closes the file. */
-  bytes: AsyncGenerator<Buffer, void, undefined>
+  /** Up to {@link size} at most. Must be read to its end or destroyed: that closes the file. */
+  bytes: Readable
 }
 
 const BLOCK_BYTES = 64 * 1024
@@ -31,7 +34,7 @@ const MAX_TAIL_BYTES = 256 * 1024 * 1024
  *
  * @throws `storage.unavailable`
  */
-export async function openOutput(file: string, { offset, tail }: OutputPart): Promise<OpenOutput | undefined> {
+export async function openOutput(file: string, part: OutputPart): Promise<OpenOutput | undefined> {
   let handle: FileHandle | undefined
   try {
     // Others may write in that directory: neither links nor pipes are outputs.
@@ -39,8 +42,11 @@ export async function openOutput(file: string, { offset, tail }: OutputPart): Pr
     const stats = await handle.stat()
     if (!stats.isFile()) throw new Error('it is not a file')
     const { size } = stats
-    const start = tail === undefined ? Math.min(offset, size) : await findTail(handle, size, tail)
-    return { offset: start, size, bytes: readBytes(handle, start, size) }
+    const start = await findStart(handle, size, part)
+    const end = Math.min(part.end ?? size, size)
+    if (start < end) return { offset: start, size, bytes: handle.createReadStream({ start, end: end - 1, highWaterMark: BLOCK_BYTES }) }
+    await handle.close()
+    return { offset: start, size, bytes: Readable.from([]) }
   } catch (error) {
     await handle?.close()
     if (systemErrorCode(error) === 'ENOENT') return undefined
@@ -49,6 +55,11 @@ export async function openOutput(file: string, { offset, tail }: OutputPart): Pr
 }
 
 // --- internal ---
+
+async function findStart(handle: FileHandle, size: number, { offset = 0, tail, last }: OutputPart): Promise<number> {
+  if (tail !== undefined) return findTail(handle, size, tail)
+  return last === undefined ? Math.min(offset, size) : Math.max(0, size - last)
+}
 
 /** Where the last `lines` lines begin, looked for from the end. The end of the last line is no line. */
 async function findTail(handle: FileHandle, size: number, lines: number): Promise<number> {
@@ -70,18 +81,3 @@ async function findTail(handle: FileHandle, size: number, lines: number): Promis
 }
 
 const NEWLINE = 0x0a
-
-async function* readBytes(handle: FileHandle, start: number, size: number): AsyncGenerator<Buffer, void, undefined> {
-  try {
-    for (let position = start; position < size; ) {
-      const length = Math.min(BLOCK_BYTES, size - position)
-      const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(length), 0, length, position)
-      // It was made shorter meanwhile.
-      if (bytesRead === 0) return
-      position += bytesRead
-      yield buffer.subarray(0, bytesRead)
-    }
-  } finally {
-    await handle.close()
-  }
-}

@@ -1,21 +1,21 @@
-import type { Readable } from 'node:stream'
 import { setTimeout } from 'node:timers/promises'
-import { createDemultiplexer, type OutputChunk } from '#core/engine/demultiplex.ts'
+import type { OutputChunk } from '#core/engine/demultiplex.ts'
 import { errorMessage, isHakuError } from '#core/errors.ts'
 import { createBackoff } from '../backoff.ts'
-import type { Exit } from './exit.ts'
+import { type Executor, type Exit, OutputLost, type OutputStream } from './executor.ts'
 import { LateWriteError, openOutputFiles, type OutputFiles, type Positions } from './output-files.ts'
 import type { ExecutorServices } from './services.ts'
 import type { TaskRun } from './task-run.ts'
 
 export interface CollectOptions {
-  containerId: string
+  executor: Pick<Executor, 'readOutput'>
   exited: Promise<Exit>
-  /** Attached before the start, with its empty files; else the log is read from its beginning. */
-  live: { stream: Readable; files: OutputFiles } | undefined
+  /** The output from the start on, with its empty files; else it is read from its beginning. */
+  live: { stream: OutputStream; files: OutputFiles } | undefined
 }
 
 export interface Collected {
+  /** Of the files. */
   sizes: Readonly<Positions>
   /** Why bytes are missing; `undefined`: all are there. */
   lost: string | undefined
@@ -29,10 +29,10 @@ const KILLED_PATIENCE_MS = 10_000
 const UNREADABLE_TRIES = 8
 
 /**
- * Brings the output of a container into its files, each byte once.
+ * Brings the output of an execution into its files, each byte once.
  *
- * The short way follows the attached stream. Whatever goes wrong with it (the Runner or the Engine died, the storage
- * refused to write), the container's own log has every byte: it is read again, and what the files hold is skipped. So a
+ * The short way follows the live stream. Whatever goes wrong with it (the Runner or the Engine died, the storage
+ * refused to write), the node's own log has every byte: it is read again, and what the files hold is skipped. So a
  * full share never blocks the task and loses nothing: the node's disk keeps the bytes until the share takes them.
  */
 export async function collectOutput(run: TaskRun, services: ExecutorServices, options: CollectOptions): Promise<Collected> {
@@ -42,7 +42,7 @@ export async function collectOutput(run: TaskRun, services: ExecutorServices, op
     try {
       if (await followLive(live.stream, live.files, exited)) {
         await live.files.finish()
-        return { sizes: live.files.positions, lost: undefined }
+        return { sizes: live.files.sizes, lost: undefined }
       }
     } catch (error) {
       services.closing.throwIfAborted()
@@ -58,7 +58,7 @@ export async function collectOutput(run: TaskRun, services: ExecutorServices, op
 // --- internal ---
 
 /** @returns whether all came. @throws what the storage said */
-async function followLive(stream: Readable, files: OutputFiles, exited: Promise<Exit>): Promise<boolean> {
+async function followLive(stream: OutputStream, files: OutputFiles, exited: Promise<Exit>): Promise<boolean> {
   const failure: { storage?: unknown } = {}
   const pumped = pump(stream, (chunks) => files.write(chunks).catch((error: unknown) => {
     failure.storage = error
@@ -83,16 +83,17 @@ async function recollect(run: TaskRun, services: ExecutorServices, options: Coll
   let failure = reason
   for (let unreadable = 0; ; ) {
     if (failure !== undefined) {
-      if (isHakuError(failure, 'container.not_found')) return { sizes, lost: 'the container was removed before all of its output was read' }
+      if (failure instanceof OutputLost) return { sizes, lost: failure.message }
       if (!isHakuError(failure, ...TRANSIENT)) unreadable++
       if (patience.aborted || unreadable === UNREADABLE_TRIES) return { sizes, lost: errorMessage(failure) }
       run.tell(describeTrouble(failure))
       await backoff.wait(interrupted).catch(() => closing.throwIfAborted())
     }
     try {
-      const files = await openOutputFiles(paths, run.id, { from: failure instanceof LateWriteError ? 'start' : 'end' })
-      sizes = files.positions
-      await readLog(run, services, options, files)
+      const { order } = run.record
+      const files = await openOutputFiles(paths, order, { from: failure instanceof LateWriteError ? 'start' : 'end', maxBytes: order.maxOutputBytes })
+      sizes = files.sizes
+      await readLog(run, options, files)
       return { sizes, lost: undefined }
     } catch (error) {
       closing.throwIfAborted()
@@ -109,10 +110,10 @@ function describeTrouble(failure: unknown): string {
   return isHakuError(failure, 'engine.unavailable') ? message : `${message} Nothing is lost: the node keeps the output and tries again.`
 }
 
-async function readLog(run: TaskRun, { engine }: ExecutorServices, { containerId, exited }: CollectOptions, files: OutputFiles): Promise<void> {
+async function readLog(run: TaskRun, { executor, exited }: CollectOptions, files: OutputFiles): Promise<void> {
   const copy = async (follow: boolean) => {
     const skip = { ...files.positions }
-    await pump(await engine.readLogs(containerId, { follow }), async (chunks) => {
+    await pump(await executor.readOutput(run, { follow }), async (chunks) => {
       await files.write(skipKept(chunks, skip))
       run.tell(null)
     })
@@ -127,10 +128,8 @@ async function readLog(run: TaskRun, { engine }: ExecutorServices, { containerId
   }
 }
 
-async function pump(stream: Readable, write: (chunks: OutputChunk[]) => Promise<void>): Promise<void> {
-  const demultiplexer = createDemultiplexer()
-  for await (const piece of stream as AsyncIterable<Buffer>) await write(demultiplexer.push(piece))
-  demultiplexer.end()
+async function pump({ chunks }: OutputStream, write: (chunks: OutputChunk[]) => Promise<void>): Promise<void> {
+  for await (const some of chunks) await write(some)
 }
 
 /** Drops the bytes that the files hold already. Counts `skip` down. */
@@ -147,7 +146,7 @@ function killedPatience(run: TaskRun, exited: Promise<Exit>): AbortSignal {
   const patience = new AbortController()
   const start = () => globalThis.setTimeout(() => patience.abort(), KILLED_PATIENCE_MS).unref()
   exited.then(
-    () => (run.killed.aborted ? start() : run.killed.addEventListener('abort', start, { once: true })),
+    () => (run.ending.aborted ? start() : run.ending.addEventListener('abort', start, { once: true })),
     () => undefined,
   )
   return patience.signal

@@ -1,54 +1,46 @@
-import { readFile } from 'node:fs/promises'
 import type { TaskReport } from '#core/api/schemas.ts'
 import { printable } from '#core/names.ts'
-import type { TaskWish } from '#core/tasks/states.ts'
-import type { Positions } from './output-files.ts'
+import type { TaskRecord } from '../state/state.ts'
 
 export type Ending = Pick<TaskReport, 'state' | 'reason' | 'message' | 'exitCode'>
 
 export interface EndFacts {
-  wish: TaskWish
-  /** `undefined`: the container was removed. */
+  record: Pick<TaskRecord, 'order' | 'wish' | 'isTimedOut'>
+  /** `undefined`: what was running is gone, and nobody knows how it ended. */
   exitCode: number | undefined
+  /** Why nobody knows its exit code, where that is known. */
+  whyUnknown: string | undefined
   outOfMemory: boolean
-  memoryBytes: number | null
-  /** What the init process said about a command that it could not execute. */
-  initFailure: string | undefined
+  /** What was said about a command that could not be executed. */
+  commandFailure: string | undefined
   /** Why output is missing. */
   lost: string | undefined
 }
 
-/** What the end of a container means for its task. */
+/** What the end of an execution means for its task. */
 export function judgeEnd(facts: EndFacts): Ending {
   const ending = judge(facts)
   return facts.lost === undefined ? ending : { ...ending, message: [ending.message, `Output is missing: ${facts.lost}.`].filter(Boolean).join(' ') }
 }
 
-const INIT_FAILURE_RE = /^\[FATAL\s+tini \(\d+\)\] (?<words>exec .* failed: .*)$/m
-const INIT_FAILURE_MAX_BYTES = 4096 + 256
-
-/**
- * The container's init process reports a command that it can not execute with one line on standard error and the shell's
- * exit code. A shell in the task that does not find a command exits alike, and says it differently.
- */
-export async function readInitFailure(exitCode: number, sizes: Readonly<Positions>, stderrFile: string): Promise<string | undefined> {
-  if ((exitCode !== 126 && exitCode !== 127) || sizes.stdout > 0 || sizes.stderr > INIT_FAILURE_MAX_BYTES) return undefined
-  // Only words for the message depend on it: the exit code stands.
-  const text = await readFile(stderrFile, 'utf8').catch(() => '')
-  return INIT_FAILURE_RE.exec(text)?.groups?.['words']
+/** The ending of one that was to be ended, before or after it had begun. Whatever came first is why. */
+export function wantedEnding({ order, isTimedOut }: EndFacts['record'], exitCode: number | null): Ending {
+  if (!isTimedOut) return { state: 'killed', reason: 'user', message: null, exitCode }
+  return { state: 'timed_out', reason: 'time_limit', message: `The task ran longer than its time limit of ${order.timeLimitSeconds} s. Submit it with a longer --time-limit.`, exitCode }
 }
 
 // --- internal ---
 
-function judge({ wish, exitCode, outOfMemory, memoryBytes, initFailure }: EndFacts): Ending {
-  if (wish === 'kill') return { state: 'killed', reason: 'user', message: null, exitCode: exitCode ?? null }
-  if (exitCode === undefined) return { state: 'failed', reason: 'node_forgot', message: 'The container of the task was removed behind our back.', exitCode: null }
+function judge({ record, exitCode, whyUnknown, outOfMemory, commandFailure }: EndFacts): Ending {
+  if (record.wish === 'kill' || record.isTimedOut) return wantedEnding(record, exitCode ?? null)
+  if (exitCode === undefined) return { state: 'failed', reason: 'node_forgot', message: whyUnknown ?? 'What ran the task was removed behind our back.', exitCode: null }
   if (exitCode === 0) return { state: 'succeeded', reason: null, message: null, exitCode }
   if (outOfMemory) {
+    const { memoryBytes } = record.order
     const limit = memoryBytes === null ? 'the memory of the node' : `its memory limit of ${memoryBytes} bytes`
     return { state: 'out_of_memory', reason: 'memory_limit', message: `The task used more than ${limit}. Submit it with a larger --memory.`, exitCode }
   }
-  if (initFailure !== undefined) return { state: 'failed', reason: 'command_not_found', message: `The command can not be run in this environment: ${printable(initFailure)}.`, exitCode }
+  if (commandFailure !== undefined) return { state: 'failed', reason: 'command_not_found', message: `The command can not be run in this environment: ${printable(commandFailure)}.`, exitCode }
   return { state: 'failed', reason: 'exited', message: exitMessage(exitCode), exitCode }
 }
 

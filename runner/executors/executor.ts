@@ -21,6 +21,8 @@ export type Exit =
       /** What served the streams was away meanwhile, so they are not to be trusted: all output is read again. */
       interrupted: boolean
     }
+  /** It has ended and its output is all there, but its exit code is lost: `message` says why. */
+  | { exitCode: null; interrupted: false; message: string }
   /** What was made is not there any more, and nobody knows how it ended. */
   | 'gone'
 
@@ -37,8 +39,11 @@ export interface EndDetails {
   outOfMemory: boolean
   /** What was said about a command that could not be executed. */
   commandFailure?: string | undefined
-  /** Output is missing: one sentence without a full stop says why. */
-  lost?: string | undefined
+}
+
+/** Some of the output is gone for good. The message says why, as the end of "Output is missing: …". */
+export class OutputLost extends Error {
+  override readonly name = 'OutputLost'
 }
 
 /**
@@ -74,7 +79,7 @@ export interface Executor {
   wait(run: TaskRun): Promise<Exit>
   /**
    * Its output from the very first byte; `follow` goes on until it ends. Both channels MUST come back byte for byte the same each
-   * time: what was kept before is skipped by its length. @throws `container.not_found` if the output is gone for good; others are tried again
+   * time: what was kept before is skipped by its length. @throws {@link OutputLost}; other errors are tried again
    */
   readOutput(run: TaskRun, options: { follow: boolean }): Promise<OutputStream>
   /** Called after an exit code other than 0. `gone`: it turned out that it was removed by force. */
@@ -95,6 +100,6 @@ export interface Executors {
   container: Executor
   /** Orders with a word in `pack`. */
   pack: Executor
-  /** Orders without an image; `undefined`: this node does not take them. */
-  plain: Executor | undefined
+  /** Orders without an image. */
+  plain: Executor
 }

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import type { Execution } from '#core/api/schemas.ts'
 import type { OutputChunk } from '#core/engine/demultiplex.ts'
 import { HakuError, errorMessage, systemErrorCode } from '#core/errors.ts'
 import type { SharedPaths } from '#core/paths.ts'
@@ -10,12 +11,14 @@ export type Channel = OutputChunk['channel']
 export type Positions = Record<Channel, number>
 
 /**
- * The two output files of a task. Their sizes are the position: what is in them was kept, so that whoever goes on later
- * skips that much of the container's log.
+ * The two output files of an execution. Their sizes are the position: what is in them was kept, so that whoever goes on later
+ * skips that much of the output. What is longer than its limit is cut off there with a mark, and the rest goes nowhere.
  */
 export interface OutputFiles {
-  /** Bytes in each file. */
+  /** Bytes of the output in each file. */
   readonly positions: Readonly<Positions>
+  /** Bytes in each file, its mark included. */
+  readonly sizes: Readonly<Positions>
   /** @throws `storage.full`, `storage.unavailable`; what was written up to then is counted */
   write(chunks: OutputChunk[]): Promise<void>
   /** Resolves once every byte is where it belongs, and closes. @throws {@link LateWriteError}: an NFS server may refuse late */
@@ -27,6 +30,8 @@ export interface OutputFiles {
 export interface OpenOptions {
   /** `empty`: a task that begins. `end`: go on. `start`: write all again over what is there. */
   from: 'empty' | 'end' | 'start'
+  /** Bytes that each may have; `null`: any. */
+  maxBytes: number | null
 }
 
 /** The storage took bytes and lost them afterwards: nothing says which, so all of them are written again. */
@@ -37,16 +42,16 @@ export class LateWriteError extends HakuError {
 }
 
 /** Opens the files, and makes them if they are not there. The shared directory itself is never made. @throws `storage.unavailable`, `storage.full` */
-export async function openOutputFiles(paths: SharedPaths, taskId: string, { from }: OpenOptions): Promise<OutputFiles> {
-  const names: Record<Channel, string> = { stdout: paths.stdout(taskId), stderr: paths.stderr(taskId) }
+export async function openOutputFiles(paths: SharedPaths, { id, instance }: Execution, { from, maxBytes }: OpenOptions): Promise<OutputFiles> {
+  const names: Record<Channel, string> = { stdout: paths.stdout(id, instance), stderr: paths.stderr(id, instance) }
   const handles: Partial<Record<Channel, FileHandle>> = {}
   try {
     // Below a mount point without its mount everything could be written, and nobody would ever find it.
     await assertMark(paths.mark)
     const stdout = (handles.stdout = await openFile(names.stdout, from))
     const stderr = (handles.stderr = await openFile(names.stderr, from))
-    const positions = from === 'end' ? { stdout: (await stdout.stat()).size, stderr: (await stderr.stat()).size } : { stdout: 0, stderr: 0 }
-    return createFiles({ stdout, stderr }, names, positions)
+    const sizes = from === 'end' ? { stdout: (await stdout.stat()).size, stderr: (await stderr.stat()).size } : { stdout: 0, stderr: 0 }
+    return createFiles({ stdout, stderr }, names, sizes, maxBytes)
   } catch (error) {
     await handles.stdout?.close()
     await handles.stderr?.close()
@@ -58,20 +63,37 @@ export async function openOutputFiles(paths: SharedPaths, taskId: string, { from
 
 const CHANNELS: readonly Channel[] = ['stdout', 'stderr']
 
-function createFiles(handles: Record<Channel, FileHandle>, names: Record<Channel, string>, positions: Positions): OutputFiles {
+/** Its length follows from the limit, so a file shows how much of it is there. */
+function markOf(maxBytes: number): Buffer {
+  return Buffer.from(`\n[hakuriver] The output is longer than ${maxBytes} bytes, the limit set by logs.max_bytes. The rest was cut off here.\n`)
+}
+
+function createFiles(handles: Record<Channel, FileHandle>, names: Record<Channel, string>, sizes: Positions, maxBytes: number | null): OutputFiles {
+  const limit = maxBytes ?? Infinity
+  const mark = maxBytes === null ? Buffer.alloc(0) : markOf(maxBytes)
   const written = { stdout: false, stderr: false }
   let closed = false
 
-  async function writeAll(channel: Channel, chunks: OutputChunk[]): Promise<void> {
-    let buffers: Uint8Array[] = chunks.filter((chunk) => chunk.channel === channel && chunk.bytes.length > 0).map(({ bytes }) => bytes)
+  async function append(channel: Channel, bytes: readonly Uint8Array[]): Promise<void> {
+    let buffers: readonly Uint8Array[] = bytes
     while (buffers.length > 0) {
-      const length = buffers.reduce((sum, { byteLength }) => sum + byteLength, 0)
+      const length = lengthOf(buffers)
       written[channel] = true
-      const { bytesWritten } = await handles[channel].writev(buffers, positions[channel])
-      positions[channel] += bytesWritten
+      const { bytesWritten } = await handles[channel].writev(buffers, sizes[channel])
+      sizes[channel] += bytesWritten
       // A disk that is nearly full takes a part, and refuses the next part with the reason.
       buffers = bytesWritten === length ? [] : [Buffer.concat(buffers).subarray(bytesWritten)]
     }
+  }
+
+  async function writeAll(channel: Channel, chunks: OutputChunk[]): Promise<void> {
+    const buffers = chunks.filter((chunk) => chunk.channel === channel && chunk.bytes.length > 0).map(({ bytes }) => bytes)
+    if (buffers.length === 0) return
+    const room = Math.max(0, limit - sizes[channel])
+    if (lengthOf(buffers) <= room) return append(channel, buffers)
+    if (room > 0) await append(channel, [Buffer.concat(buffers).subarray(0, room)])
+    const rest = mark.subarray(sizes[channel] - limit)
+    if (rest.length > 0) await append(channel, [rest])
   }
 
   async function flush(channel: Channel): Promise<void> {
@@ -88,7 +110,10 @@ function createFiles(handles: Record<Channel, FileHandle>, names: Record<Channel
   }
 
   return {
-    positions,
+    sizes,
+    get positions() {
+      return { stdout: Math.min(sizes.stdout, limit), stderr: Math.min(sizes.stderr, limit) }
+    },
     async write(chunks) {
       for (const channel of CHANNELS) {
         await writeAll(channel, chunks).catch((error: unknown) => {
@@ -105,6 +130,10 @@ function createFiles(handles: Record<Channel, FileHandle>, names: Record<Channel
     },
     close,
   }
+}
+
+function lengthOf(buffers: readonly Uint8Array[]): number {
+  return buffers.reduce((sum, { byteLength }) => sum + byteLength, 0)
 }
 
 const FLAGS: Record<OpenOptions['from'], number> = {

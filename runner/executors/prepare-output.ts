@@ -12,7 +12,7 @@ export async function prepareOutput(run: TaskRun, { paths }: ExecutorServices): 
   const backoff = createBackoff({ firstMs: 300, maxMs: 2000 })
   for (let attempt = 1; ; attempt++) {
     try {
-      return await openOutputFiles(paths, run.id, { from: 'empty' })
+      return await openOutputFiles(paths, run.record.order, { from: 'empty', maxBytes: run.record.order.maxOutputBytes })
     } catch (error) {
       if (attempt === TRIES || !isHakuError(error)) throw new TaskFailure('output_failed', error)
       run.tell(error.message)

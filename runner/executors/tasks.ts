@@ -1,46 +1,59 @@
-import type { TaskOrder, TaskReport } from '#core/api/schemas.ts'
-import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
-import { taskContainerName } from '#core/paths.ts'
+import type { Execution, TaskOrder, TaskReport } from '#core/api/schemas.ts'
+import { HakuError } from '#core/errors.ts'
 import { isFinal } from '#core/tasks/states.ts'
-import { createBackoff } from '../backoff.ts'
-import type { TaskRecord } from '../state/state.ts'
+import type { Images } from '../sync/images.ts'
+import { executionKey, type TaskRecord } from '../state/state.ts'
 import { execute } from './execute.ts'
+import type { Executor, Executors } from './executor.ts'
+import { freeze } from './freeze.ts'
+import { createReleases } from './releases.ts'
 import type { ExecutorServices } from './services.ts'
 import { createTaskRun, type TaskRun } from './task-run.ts'
 
-/** The tasks of this node. */
+/** The executions of tasks on this node. */
 export interface Tasks {
-  /** Runs a task. A known id starts nothing, and answers what is known of it. */
+  /**
+   * Runs an execution. A known one starts nothing, and answers what is known of it. A higher instance of a task ends the
+   * lower ones first, and they are forgotten. @throws `task.superseded`, `task.not_allowed`
+   */
   accept(order: TaskOrder): Promise<TaskReport>
-  /** Idempotent; a task that has ended stays as it ended. @throws `task.not_found` */
-  kill(id: string): Promise<TaskReport>
+  /** Idempotent; one that has ended stays as it ended. @throws `task.not_found` */
+  kill(execution: Execution): Promise<TaskReport>
   /** @throws `task.not_found`, `task.state` */
-  pause(id: string): Promise<TaskReport>
+  pause(execution: Execution): Promise<TaskReport>
   /** @throws `task.not_found`, `task.state` */
-  resume(id: string): Promise<TaskReport>
-  /** Takes up what an earlier Runner left. Returns at once: the Engine may be away. */
+  resume(execution: Execution): Promise<TaskReport>
+  /** Takes up what an earlier Runner left. Returns at once: an Engine may be away. */
   recover(): void
   /** Reports that the Host has not acknowledged yet. */
   outbox(): TaskReport[]
   /** The Host has stored these reports. */
   acknowledge(reports: readonly TaskReport[]): void
-  /** The Host never gave us this task: it is ended and forgotten. */
-  disown(id: string): void
-  /** Every unfinished or unacknowledged task. */
-  activeIds(): string[]
-  /** Lets go of everything, and leaves containers running. Resolves once nothing is under way. */
+  /** The Host does not want this execution here: it is ended and forgotten. */
+  disown(execution: Execution): void
+  /** Every unfinished or unacknowledged execution. */
+  active(): Execution[]
+  /** Tells the Host of all that is under way, as if it had never heard of it: its answer says what it does not want any more. */
+  retell(): void
+  /** Lets go of everything, and leaves running what runs. Resolves once nothing is under way. */
   settled(): Promise<void>
 }
 
-/** A late repetition of an order must still find its task. */
-const REMEMBER_MS = 24 * 3600 * 1000
-const FORGET_INTERVAL_MS = 3600 * 1000
+export interface TasksOptions {
+  services: ExecutorServices
+  executors: Executors
+  images: Pick<Images, 'touch' | 'sweep'>
+  /** Whether this node takes orders without an image. */
+  takesPlain: boolean
+  /** Called whenever the outbox grows; `urgent`: an execution has ended. */
+  onNews(urgent: boolean): void
+}
 
-/** @param onNews called whenever the outbox grows; `urgent`: the task has ended */
-export function createTasks(services: ExecutorServices, onNews: (urgent: boolean) => void): Tasks {
-  const { engine, state, images, closing } = services
+export function createTasks({ services, executors, images, takesPlain, onNews }: TasksOptions): Tasks {
+  const { state, closing } = services
   const runs = new Map<string, TaskRun>()
-  const disowned = new Set<string>()
+  /** Resolves once nothing of the execution runs any more. */
+  const lives = new Map<string, Promise<void>>()
   const working = new Set<Promise<void>>()
 
   function track(work: Promise<void>): void {
@@ -52,81 +65,80 @@ export function createTasks(services: ExecutorServices, onNews: (urgent: boolean
     working.add(guarded)
   }
 
-  function start(record: TaskRecord, options: { recovered: boolean }): void {
+  function executorOf({ image, pack }: TaskOrder): Executor {
+    if (!image) return executors.plain
+    return pack === null ? executors.container : executors.pack
+  }
+
+  const releases = createReleases({ state, closing, executorOf, onRemoved: () => images.sweep(), track })
+
+  function start(record: TaskRecord, { recovered }: { recovered: boolean }): void {
     const run = createTaskRun(record, services, (changed) => onNews(isFinal(changed.report.state)))
-    runs.set(run.id, run)
-    track(runToEnd(run, options))
+    if (record.acknowledged === NOT_TOLD) run.abandon()
+    runs.set(run.key, run)
+    const life = live(run, executorOf(record.order), recovered)
+    lives.set(run.key, life)
+    track(life)
   }
 
-  async function runToEnd(run: TaskRun, options: { recovered: boolean }): Promise<void> {
-    await execute(run, services, options)
+  async function live(run: TaskRun, executor: Executor, recovered: boolean): Promise<void> {
+    const { order } = run.record
+    const earlierEnded = endEarlier(order)
+    if (earlierEnded.length > 0) run.tell('An earlier execution of the task is being ended on this node.')
+    await execute(run, executor, services, { recovered, earlierEnded: Promise.all(earlierEnded) })
     if (closing.aborted) return
-    runs.delete(run.id)
-    images.touch(run.record.order)
-    if (disowned.has(run.id)) release(run.record)
+    runs.delete(run.key)
+    lives.delete(run.key)
+    if (order.image) images.touch(order.image)
+    if (run.unwanted.aborted) releases.release(run.record, { forget: true })
   }
 
-  /** Removes the container of a task whose end is known to the Host, off everybody's way. */
-  function release(record: TaskRecord): void {
-    track(removeContainer(record).then(() => images.sweep()))
+  /** Disowns lower instances of the same task. Those that still run end each of the promises. */
+  function endEarlier({ id, instance }: TaskOrder): Promise<void>[] {
+    return state.ofTask(id).flatMap(({ order }) => {
+      if (order.instance >= instance) return []
+      const life = lives.get(executionKey(order))
+      disown(order, `instance ${instance} is here`)
+      return life ?? []
+    })
   }
 
-  async function removeContainer(record: TaskRecord): Promise<void> {
-    const { id } = record.order
-    const backoff = createBackoff({ firstMs: 500, maxMs: 60_000 })
-    for (;;) {
-      try {
-        await engine.removeContainer(record.containerId ?? taskContainerName(id))
-        break
-      } catch (error) {
-        if (!isHakuError(error, 'engine.unavailable')) console.error(`[hakuriver] [runner] the container of task ${id} could not be removed, trying again: ${errorMessage(error)}`)
-      }
-      await backoff.wait(closing)
-    }
-    if (disowned.delete(id)) return state.remove(id)
-    record.released = new Date().toISOString()
+  function disown(execution: Execution, why: string): void {
+    const record = state.find(execution)
+    if (!record) return
+    if (record.released !== null) return state.remove(execution)
+    const run = runs.get(executionKey(execution))
+    if (run?.unwanted.aborted) return
+    console.error(`[hakuriver] [runner] task ${execution.id}, instance ${execution.instance}, is ended and forgotten: ${why}`)
+    if (!isFinal(record.report.state)) record.wish = 'kill'
+    record.acknowledged = NOT_TOLD
     state.saveSoon(record)
+    if (run) run.abandon()
+    else releases.release(record, { forget: true })
   }
 
-  function known(id: string): TaskRecord {
-    const record = state.find(id)
-    if (!record) throw new HakuError('task.not_found', `This node has no task ${id}.`)
+  function known(execution: Execution): TaskRecord {
+    const record = state.find(execution)
+    if (!record) throw new HakuError('task.not_found', `This node has no task ${execution.id}, instance ${execution.instance}.`)
     return record
   }
 
-  function isPending({ report, acknowledged, released }: TaskRecord): boolean {
-    return released === null && (!isFinal(report.state) || report.sequence > acknowledged)
-  }
-
-  async function freeze(id: string, action: 'pause' | 'resume'): Promise<TaskReport> {
-    const record = known(id)
-    const [needed, next] = action === 'pause' ? (['running', 'paused'] as const) : (['paused', 'running'] as const)
-    const refuse = (cause?: unknown) => new HakuError('task.state', `The task ${id} is ${record.report.state}; only a ${needed} task can be ${action}d.`, { cause })
-    if (record.report.state !== needed || record.containerId === null) throw refuse()
-    try {
-      await (action === 'pause' ? engine.pauseContainer(record.containerId) : engine.unpauseContainer(record.containerId))
-    } catch (error) {
-      if (isHakuError(error, 'engine.conflict', 'container.not_running', 'container.not_found', 'engine.failed')) throw refuse(error)
-      throw error
-    }
-    if (record.wish !== 'kill') record.wish = action === 'pause' ? 'pause' : 'run'
-    if (record.report.state === needed) runs.get(id)?.report({ state: next })
-    return record.report
-  }
-
-  function forgetOld(): void {
-    const oldest = new Date(Date.now() - REMEMBER_MS).toISOString()
-    for (const { order, released } of state.list()) if (released !== null && released < oldest) state.remove(order.id)
+  async function change(execution: Execution, action: 'pause' | 'resume'): Promise<TaskReport> {
+    const record = known(execution)
+    return freeze(record, action, { run: runs.get(executionKey(execution)), executor: executorOf(record.order) })
   }
 
   return {
     async accept(order) {
-      const existing = state.find(order.id)
+      const existing = state.find(order)
       if (existing) return existing.report
+      const latest = Math.max(0, ...state.ofTask(order.id).map((record) => record.order.instance))
+      if (latest > order.instance) throw new HakuError('task.superseded', `This node knows instance ${latest} of the task ${order.id}: instance ${order.instance} is not started.`)
+      if (!order.image && !takesPlain) throw new HakuError('task.not_allowed', 'This node runs nothing without a container. Set runner.plain_processes = true in its configuration, or give the task an environment.')
       // The answer carries the first report, and an order that got no answer comes again.
-      const record: TaskRecord = { order, report: firstReport(order.id), acknowledged: 1, wish: 'run', containerId: null, released: null }
+      const record: TaskRecord = { order, report: firstReport(order), acknowledged: 1, wish: 'run', isTimedOut: false, handle: null, cpus: null, released: null }
       await state.save(record).catch((error: unknown) => {
-        state.remove(order.id)
+        state.remove(order)
         throw error
       })
       // The answer first: everything from here on is the Engine's time.
@@ -136,55 +148,46 @@ export function createTasks(services: ExecutorServices, onNews: (urgent: boolean
       return record.report
     },
 
-    async kill(id) {
-      const record = known(id)
+    async kill(execution) {
+      const record = known(execution)
       if (isFinal(record.report.state) || record.wish === 'kill') return record.report
-      record.wish = 'kill'
+      if (!record.isTimedOut) record.wish = 'kill'
       await state.save(record)
-      runs.get(id)?.kill()
+      runs.get(executionKey(execution))?.end()
       return record.report
     },
 
-    pause: (id) => freeze(id, 'pause'),
-    resume: (id) => freeze(id, 'resume'),
+    pause: (execution) => change(execution, 'pause'),
+    resume: (execution) => change(execution, 'resume'),
 
     recover() {
-      forgetOld()
-      const forgetting = setInterval(forgetOld, FORGET_INTERVAL_MS)
-      closing.addEventListener('abort', () => clearInterval(forgetting), { once: true })
-      for (const record of state.list()) {
+      releases.forgetOld()
+      // A later one ends those before it, so these come first.
+      for (const record of state.listActive().toSorted((left, right) => left.order.instance - right.order.instance)) {
         if (!isFinal(record.report.state)) start(record, { recovered: true })
-        else if (record.released === null && !isPending(record)) release(record)
+        else if (!isPending(record)) releases.release(record, { forget: record.acknowledged === NOT_TOLD })
       }
     },
 
-    outbox: () => state.list().filter((record) => isPending(record) && record.report.sequence > record.acknowledged).map(({ report }) => report),
+    outbox: () => state.listActive().filter(({ report, acknowledged }) => report.sequence > acknowledged).map(({ report }) => report),
 
     acknowledge(reports) {
-      for (const { id, sequence } of reports) {
-        const record = state.find(id)
+      for (const { sequence, ...execution } of reports) {
+        const record = state.find(execution)
         if (!record || record.released !== null || record.acknowledged >= sequence) continue
         record.acknowledged = sequence
         state.saveSoon(record)
-        if (isFinal(record.report.state) && !isPending(record)) release(record)
+        if (!isPending(record)) releases.release(record, { forget: false })
       }
     },
 
-    disown(id) {
-      const record = state.find(id)
-      if (!record || disowned.has(id)) return
-      console.error(`[hakuriver] [runner] the Host does not know task ${id}: it is ended and forgotten`)
-      disowned.add(id)
-      record.wish = 'kill'
-      // Nobody wants to hear of it any more.
-      record.acknowledged = Number.MAX_SAFE_INTEGER
-      state.saveSoon(record)
-      const run = runs.get(id)
-      if (run) run.kill()
-      else release(record)
-    },
+    disown: (execution) => disown(execution, 'the Host does not want it here'),
 
-    activeIds: () => state.list().filter(isPending).map(({ order }) => order.id),
+    active: () => state.listActive().filter(isPending).map(({ order: { id, instance } }) => ({ id, instance })),
+
+    retell() {
+      for (const run of runs.values()) if (!run.unwanted.aborted) run.report({})
+    },
 
     async settled() {
       while (working.size > 0) await Promise.all(working)
@@ -194,6 +197,13 @@ export function createTasks(services: ExecutorServices, onNews: (urgent: boolean
 
 // --- internal ---
 
-function firstReport(id: string): TaskReport {
-  return { id, sequence: 1, state: 'assigned', reason: null, message: null, exitCode: null, started: null, finished: null, stdoutBytes: null, stderrBytes: null, sync: null, damage: null }
+/** Acknowledged up to here: nobody wants to hear of it. */
+const NOT_TOLD = Number.MAX_SAFE_INTEGER
+
+function isPending({ report, acknowledged, released }: TaskRecord): boolean {
+  return released === null && (!isFinal(report.state) || report.sequence > acknowledged)
+}
+
+function firstReport({ id, instance }: TaskOrder): TaskReport {
+  return { id, instance, sequence: 1, state: 'assigned', reason: null, message: null, exitCode: null, started: null, finished: null, stdoutBytes: null, stderrBytes: null, sync: null, damage: null }
 }

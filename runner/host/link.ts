@@ -1,12 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
 import { type HostApi, hostApi } from '#core/api/host.ts'
-import type { NodeHoldings, RegisterBody, TaskReport } from '#core/api/schemas.ts'
+import type { Execution, NodeHoldings, RegisterBody, TaskReport } from '#core/api/schemas.ts'
 import { type Client, createClient } from '#core/client/client.ts'
 import { HakuError, errorMessage, isHakuError } from '#core/errors.ts'
 import { createBackoff } from '../backoff.ts'
 import type { EngineFacts } from '../hardware/engine-info.ts'
 import type { Usage } from '../hardware/usage.ts'
+import { executionKey } from '../state/state.ts'
 import { createBell } from './bell.ts'
 import { createProblemLog } from './problem-log.ts'
 
@@ -21,10 +22,12 @@ export interface LinkOptions {
   /** What the Engine has; `undefined` while it does not answer. */
   holdings(): Promise<NodeHoldings | undefined>
   usage(): Usage
-  activeIds(): string[]
+  active(): Execution[]
   outbox(): TaskReport[]
   acknowledge(reports: readonly TaskReport[]): void
-  disown(id: string): void
+  disown(execution: Execution): void
+  /** The Host may have decided otherwise meanwhile: reports everything that is under way once more. */
+  retell(): void
   /** After each registration; the Host expects a beat every so many seconds. */
   onRegistered(heartbeatSeconds: number): void
   closing: AbortSignal
@@ -46,6 +49,8 @@ const BACKOFF = { firstMs: 500, maxMs: 15_000 }
 /** Most tasks are short: their steps within this time make one report. */
 const GATHER_MS = 50
 const MAX_REPORTS = 1000
+/** A beat that comes so many intervals late: the process was stopped, or the machine asleep. */
+const FROZEN_BEATS = 3
 
 /** The Runner's way to its Host. Nothing that goes wrong with it ends it, and each reason is logged once. */
 export function createLink(options: LinkOptions): Link {
@@ -82,18 +87,24 @@ export function createLink(options: LinkOptions): Link {
   async function beat(): Promise<void> {
     const [engine, holdings] = await Promise.all([options.engineFacts(), options.holdings()])
     const news = JSON.stringify(holdings)
-    const body = { instanceId, usage: options.usage(), engine, tasks: options.activeIds(), ...(news !== told && { holdings }) }
+    const body = { instanceId, usage: options.usage(), engine, tasks: options.active(), ...(news !== told && { holdings }) }
     const answer = await client?.call('heartbeat', { params: { hostname }, body, signal: closing, timeoutMs: CALL_TIMEOUT_MS })
     if (holdings) told = answer?.wantsHoldings ? undefined : news
     if (!problems.current()) return
     problems.over(`the Host at ${options.url} answers again`)
+    options.retell()
     pause.abort()
   }
 
   /** Beats until the Host wants a new registration. */
   async function beatOn(heartbeatSeconds: number): Promise<void> {
     for (;;) {
+      const slept = performance.now()
       await setTimeout(heartbeatSeconds * 1000, undefined, { signal: closing })
+      if (performance.now() - slept > FROZEN_BEATS * heartbeatSeconds * 1000) {
+        console.error('[hakuriver] [runner] this Runner did not run for some time: it asks the Host what is still wanted')
+        options.retell()
+      }
       try {
         await beat()
       } catch (error) {
@@ -109,6 +120,7 @@ export function createLink(options: LinkOptions): Link {
     for (;;) {
       const heartbeatSeconds = await register()
       options.onRegistered(heartbeatSeconds)
+      options.retell()
       pause.abort()
       bell.ring(true)
       await beatOn(heartbeatSeconds)
@@ -119,9 +131,9 @@ export function createLink(options: LinkOptions): Link {
     const reports = options.outbox().slice(0, MAX_REPORTS)
     if (reports.length === 0 || !client) return
     const answer = await client.call('reportTasks', { params: { hostname }, body: { instanceId, reports }, signal: closing, timeoutMs: CALL_TIMEOUT_MS })
-    const acknowledged = new Set(answer.acknowledged)
-    options.acknowledge(reports.filter(({ id }) => acknowledged.has(id)))
-    for (const id of answer.unknown) options.disown(id)
+    const acknowledged = new Set(answer.acknowledged.map(executionKey))
+    options.acknowledge(reports.filter((report) => acknowledged.has(executionKey(report))))
+    for (const execution of answer.unknown) options.disown(execution)
     reportProblems.over('the Host takes reports again')
     if (reports.length === MAX_REPORTS) bell.ring(true)
   }

@@ -25,6 +25,8 @@ export interface ProcessOrder {
   /** Of each channel; what is more is thrown away. `null`: no limit. */
   maxOutputBytes: number | null
   scope: ScopeHandle
+  /** A sentence about the limits that this node can not set. */
+  missing: string | null
 }
 
 /** `started.json`, by the first supervisor. */

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { systemErrorCode } from '#core/errors.ts'
 
 /** One process for ever: its number is used again after its end, but not with the same start. */
 export interface ProcessId {
@@ -16,6 +17,8 @@ export interface ProcessStatus {
   startTime: number
   /** Its end has only not been asked for yet. */
   isZombie: boolean
+  /** By a signal. */
+  isStopped: boolean
 }
 
 /** What /proc says of a process; `undefined`: there is none. */
@@ -25,7 +28,7 @@ export function readStatus(pid: number): ProcessStatus | undefined {
   const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ')
   if (!fields || fields.length < 20) return undefined
   const number = (index: number) => Number(fields[index])
-  return { pid, parent: number(1), session: number(3), startTime: number(19), isZombie: fields[0] === 'Z' || fields[0] === 'X' }
+  return { pid, parent: number(1), session: number(3), startTime: number(19), isZombie: fields[0] === 'Z' || fields[0] === 'X', isStopped: fields[0] === 'T' }
 }
 
 /** @returns `undefined` if there is no such process */
@@ -54,12 +57,13 @@ export function readEnvironment(pid: number): string[] {
   return readProc(`${pid}/environ`)?.split('\0') ?? []
 }
 
-/** Sends a signal. A process that has ended is as good. @throws `EPERM` */
+/** Sends a signal. One that has ended is as good; one that is not ours to end is found by whoever counts what is left. */
 export function sendSignal(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch (error) {
-    if (!isGone(error)) throw error
+    const code = systemErrorCode(error)
+    if (code !== 'ESRCH' && code !== 'EPERM') throw error
   }
 }
 
@@ -72,8 +76,4 @@ function readProc(name: string): string | undefined {
     // It ended, or belongs to somebody else: both are none of ours.
     return undefined
   }
-}
-
-function isGone(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ESRCH'
 }

@@ -13,9 +13,9 @@ export interface CleanUpOptions {
 
 /** Removes superseded images, then what is too much. What a container still uses stays until a later try. */
 export async function cleanUp({ engine, state, limitBytes }: CleanUpOptions): Promise<void> {
-  await removeImages(engine, state, planSuperseded(state.listImages(), state.list()))
+  await removeImages(engine, state, planSuperseded(state.listImages(), state.listActive()))
   if (limitBytes === undefined) return
-  const evicted = planEviction(state.listImages(), state.list(), limitBytes)
+  const evicted = planEviction(state.listImages(), state.listActive(), limitBytes)
   for (const { environment, version } of evicted) console.error(`[hakuriver] [runner] removing ${environment}-${version}, the least recently used, to stay within docker.image_cache_limit`)
   await removeImages(engine, state, evicted)
 }
@@ -72,7 +72,7 @@ async function removeImages(engine: CleanUpOptions['engine'], state: RunnerState
 }
 
 function neededVersions(tasks: readonly Pick<TaskRecord, 'order' | 'report'>[]): ReadonlySet<string> {
-  return new Set(tasks.filter(({ report }) => !isFinal(report.state)).map(({ order }) => keyOf(order)))
+  return new Set(tasks.flatMap(({ order, report }) => (order.image && !isFinal(report.state) ? keyOf(order.image) : [])))
 }
 
 /** Packaging without a change gives the same image a second version. */

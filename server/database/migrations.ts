@@ -79,4 +79,10 @@ export const migrations: Record<string, Migration> = {
       await db.schema.alterTable('version_marks').addColumn('suspected_by', 'text').execute()
     },
   },
+  '005-node-drain': {
+    async up(db: Kysely<unknown>) {
+      await db.schema.alterTable('nodes').addColumn('drained', 'text').execute()
+      await db.schema.alterTable('nodes').addColumn('online', 'integer', (column) => column.notNull().defaultTo(1)).execute()
+    },
+  },
 }

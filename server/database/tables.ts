@@ -34,6 +34,10 @@ interface NodeTable {
   usage: string
   engine: string | null
   runner_version: string
+  /** Since when and why it gets no more tasks, as JSON. */
+  drained: string | null
+  /** 0 or 1: as it was when that last changed. */
+  online: number
 }
 
 interface TaskTable {

@@ -51,7 +51,7 @@ export interface ResolvedVersion {
 /** A task by what counts for the version it was promised. */
 export interface NeedingTask {
   id: string
-  version: number
+  version: number | null
   state: TaskState
 }
 

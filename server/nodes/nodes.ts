@@ -1,30 +1,13 @@
 import { EventEmitter } from 'node:events'
 import type { Kysely } from 'kysely'
-import type { HeartbeatBody, Node, NodeHoldings, NodeImage, RegisterBody } from '#core/api/schemas.ts'
-import { HakuError } from '#core/errors.ts'
+import type { Execution, HeartbeatBody, RegisterBody } from '#core/api/schemas.ts'
+import { errorMessage, HakuError } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
-import type { NodeRow, Tables } from '../database/tables.ts'
+import type { Tables } from '../database/tables.ts'
+import { fromRow, type NodeRecord, toHeld, toRecord, toRow } from './node-record.ts'
+import { createSilence } from './silence.ts'
 
-/** A node as the Host keeps it. Times are of the Host's clock: a node's own may be wrong. */
-export interface NodeRecord {
-  hostname: string
-  url: string
-  hostToken: string
-  instanceId: string
-  lastHeartbeat: Date
-  online: boolean
-  cores: number
-  memoryBytes: number
-  usage: Node['usage']
-  engine: Node['engine']
-  runnerVersion: string
-  /** Versions that it has. Told by the node and kept in memory alone, as {@link layers} is: it tells again after a start of the Host. */
-  images: readonly NodeImage[]
-  /** Chain ids of layers that it has. */
-  layers: ReadonlySet<string>
-  /** Whether it has told them. */
-  hasTold: boolean
-}
+export type { NodeRecord } from './node-record.ts'
 
 export interface Nodes {
   /** @throws `node.name_in_use` while another Runner of this name lives */
@@ -37,15 +20,27 @@ export interface Nodes {
   get(hostname: string): NodeRecord
   /** Throws `node.not_found` unless this very Runner is registered: what an ended one still sends is refused. */
   assertInstance(hostname: string, instanceId: string): void
-  /** `online` (record) at each registration and return, `heartbeat` (record, task ids), `offline` (record). */
+  /** Gives it no more tasks, until it is undrained: a new Runner of the name changes nothing. The time is that of the first call. @throws `node.not_found` */
+  drain(hostname: string, reason: string): Promise<NodeRecord>
+  /** @throws `node.not_found` */
+  undrain(hostname: string): Promise<NodeRecord>
+  /** Forgets it. @throws `node.not_found`, `node.online` */
+  remove(hostname: string): Promise<void>
   events: EventEmitter<NodeEvents>
   close(): void
 }
 
 export interface NodeEvents {
+  /** At each registration and return. */
   online: [NodeRecord]
-  heartbeat: [NodeRecord, string[]]
+  /** With every unfinished or unacknowledged execution that the node knows. */
+  heartbeat: [NodeRecord, Execution[]]
+  /** At each beginning of a silence; of a node that was offline when the Host started, once more. */
   offline: [NodeRecord]
+  /** It was drained, or is so no longer. */
+  drain: [NodeRecord]
+  /** It is known no more. */
+  removed: [NodeRecord]
 }
 
 export interface NodesOptions {
@@ -54,22 +49,24 @@ export interface NodesOptions {
   timeoutFactor: number
 }
 
-/** Loads the known nodes. Each gets a full time-out to be heard of, since the Host itself was away. */
+/** Loads the known nodes. Each that was online gets a full time-out to be heard of, since the Host itself was away. */
 export async function createNodes({ database, heartbeatSeconds, timeoutFactor }: NodesOptions): Promise<Nodes> {
   const timeoutMs = heartbeatSeconds * timeoutFactor * 1000
   const rows = await database.selectFrom('nodes').selectAll().execute()
   const records = new Map(rows.map((row) => [row.hostname, fromRow(row)]))
   const events = new EventEmitter<NodeEvents>()
+  const silence = createSilence({ intervalMs: Math.min(heartbeatSeconds * 1000, 5000), timeoutMs, onSilent })
+  for (const hostname of records.keys()) silence.heard(hostname)
 
-  const sweep = setInterval(() => {
-    for (const record of records.values()) {
-      if (!record.online || Date.now() - record.lastHeartbeat.getTime() < timeoutMs) continue
-      record.online = false
-      console.error(`[hakuriver] [nodes] ${record.hostname} has been silent for ${timeoutMs / 1000} s: offline`)
-      events.emit('offline', record)
-    }
-  }, Math.min(heartbeatSeconds * 1000, 5000))
-  sweep.unref()
+  function onSilent(hostname: string): void {
+    const record = records.get(hostname)
+    if (!record) return
+    if (record.online) console.error(`[hakuriver] [nodes] ${hostname} has been silent for ${timeoutMs / 1000} s: offline`)
+    record.online = false
+    events.emit('offline', record)
+    // Afterwards: a Host that dies between the two tells it again.
+    void store(record).catch((error: unknown) => console.error(`[hakuriver] [nodes] that ${hostname} is offline could not be stored: ${errorMessage(error)}`))
+  }
 
   function registered(hostname: string): NodeRecord {
     const record = records.get(hostname)
@@ -86,29 +83,49 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
     await database.insertInto('nodes').values(values).onConflict((conflict) => conflict.column('hostname').doUpdateSet(values)).execute()
   }
 
+  let turn: Promise<unknown> = Promise.resolve()
+  /** Changes that come together are made one after the other: on the disk first, then for all to see. */
+  function inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const mine = turn.then(change)
+    turn = mine.catch(() => undefined)
+    return mine
+  }
+
+  function setDrained(hostname: string, change: (before: NodeRecord['drained']) => NodeRecord['drained']): Promise<NodeRecord> {
+    return inTurn(async () => {
+      const drained = change(registered(hostname).drained)
+      await store({ ...registered(hostname), drained })
+      const record = registered(hostname)
+      record.drained = drained
+      events.emit('drain', record)
+      return record
+    })
+  }
+
   return {
     events,
     list: () => [...records.values()].sort((left, right) => left.hostname.localeCompare(right.hostname)),
     find: (hostname) => records.get(hostname),
     get: registered,
     assertInstance,
-    async register(body) {
+    register: (body) => inTurn(async () => {
       const existing = records.get(body.hostname)
       if (existing?.online && existing.instanceId !== body.instanceId && existing.url !== body.url) {
         throw new HakuError('node.name_in_use', `A node ${quote(body.hostname)} lives at ${existing.url}, last heard of at ${existing.lastHeartbeat.toISOString()}. Give this one another name: runner.hostname in its configuration.`)
       }
-      const { hardware, holdings, ...rest } = body
-      const record: NodeRecord = { ...rest, ...hardware, ...toHeld(holdings), lastHeartbeat: new Date(), online: true, usage: { cpuPercent: null, memoryUsedBytes: null } }
-      records.set(body.hostname, record)
+      const record = toRecord(body, existing)
       await store(record)
+      records.set(body.hostname, record)
+      silence.heard(body.hostname)
       events.emit('online', record)
       return { heartbeatSeconds }
-    },
+    }),
     async heartbeat(hostname, { instanceId, usage, engine, tasks, holdings }) {
       assertInstance(hostname, instanceId)
       const record = registered(hostname)
       const wasOnline = record.online
       Object.assign(record, { usage, engine, ...(holdings && toHeld(holdings)), lastHeartbeat: new Date(), online: true })
+      silence.heard(hostname)
       if (!wasOnline) {
         await store(record)
         events.emit('online', record)
@@ -116,42 +133,16 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
       events.emit('heartbeat', record, tasks)
       return { wantsHoldings: !record.hasTold }
     },
-    close: () => clearInterval(sweep),
-  }
-}
-
-// --- internal ---
-
-function toHeld(holdings: NodeHoldings | undefined): Pick<NodeRecord, 'images' | 'layers' | 'hasTold'> {
-  return { images: holdings?.images ?? [], layers: new Set(holdings?.layers), hasTold: holdings !== undefined }
-}
-
-function fromRow(row: NodeRow): NodeRecord {
-  return {
-    hostname: row.hostname,
-    url: row.url,
-    hostToken: row.host_token,
-    instanceId: row.instance_id,
-    lastHeartbeat: new Date(),
-    online: true,
-    ...(JSON.parse(row.hardware) as { cores: number; memoryBytes: number }),
-    usage: JSON.parse(row.usage) as Node['usage'],
-    engine: row.engine === null ? null : (JSON.parse(row.engine) as Node['engine']),
-    runnerVersion: row.runner_version,
-    ...toHeld(undefined),
-  }
-}
-
-function toRow(record: NodeRecord): NodeRow {
-  return {
-    hostname: record.hostname,
-    url: record.url,
-    host_token: record.hostToken,
-    instance_id: record.instanceId,
-    last_heartbeat: record.lastHeartbeat.toISOString(),
-    hardware: JSON.stringify({ cores: record.cores, memoryBytes: record.memoryBytes }),
-    usage: JSON.stringify(record.usage),
-    engine: record.engine === null ? null : JSON.stringify(record.engine),
-    runner_version: record.runnerVersion,
+    drain: (hostname, reason) => setDrained(hostname, (before) => ({ since: before?.since ?? new Date().toISOString(), reason })),
+    undrain: (hostname) => setDrained(hostname, () => null),
+    remove: (hostname) => inTurn(async () => {
+      const record = registered(hostname)
+      if (record.online) throw new HakuError('node.online', `The node ${quote(hostname)} is online. Stop its Runner first, and wait until it is offline (${timeoutMs / 1000} s); to give it no more tasks, drain it.`)
+      await database.deleteFrom('nodes').where('hostname', '=', hostname).execute()
+      records.delete(hostname)
+      silence.forget(hostname)
+      events.emit('removed', record)
+    }),
+    close: () => silence.close(),
   }
 }

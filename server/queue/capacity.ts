@@ -6,9 +6,9 @@ import type { TaskRecord } from './task-record.ts'
 
 /** What a node has, and what is placed on it. */
 export function nodeState(node: NodeRecord, active: readonly TaskRecord[]): NodeState {
-  const { hostname, online, cores, memoryBytes } = node
+  const { hostname } = node
   const placed = active.filter((task) => task.node === hostname && holdsResources(task.state)).map(({ id, cores: taskCores, memoryBytes: taskMemory, gpuIds, numaNode }) => ({ id, cores: taskCores, memoryBytes: taskMemory, gpuIds, numaNode, endsBy: null }))
-  return { hostname, online, cores, memoryBytes, placed, drained: false, numaNodes: [], gpus: [], plainProcesses: false, ...node }
+  return { placed, drained: false, numaNodes: [], gpus: [], plainProcesses: false, ...node }
 }
 
 /** Tasks that wait for a place, in their order. */

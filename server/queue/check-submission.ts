@@ -4,7 +4,7 @@ import { quote } from '#core/names.ts'
 import { parseTarget } from '#core/tasks/targets.ts'
 import { resolveUserMounts } from '../environments/mounts.ts'
 import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
-import { couldEverFit } from '../scheduler/plan.ts'
+import { refusal } from '../scheduler/fit.ts'
 
 /**
  * Checks all of a submission but its version. Resolves to the node of each task; `null`: any.
@@ -32,10 +32,9 @@ function readTarget(text: string, nodes: Nodes): string {
 
 /** Refuses what no node could ever run, and names the nearest. Without any node the task waits for the first. */
 function assertFits(body: SubmitBody, targets: readonly string[], nodes: NodeRecord[]): void {
-  const groups = targets.length > 0 ? targets.map((target) => nodes.filter(({ hostname }) => hostname === target)) : [nodes]
-  for (const candidates of groups) {
-    if (candidates.length === 0 || candidates.some((node) => couldEverFit(body, node))) continue
-    const nearest = candidates.toSorted((left, right) => right.cores - left.cores || right.memoryBytes - left.memoryBytes)[0]
-    throw new HakuError('node.too_small', `No node could ever run this: it asks for ${body.cores} cores and ${body.memoryBytes ?? 0} bytes of memory; the largest, ${nearest?.hostname}, has ${nearest?.cores} cores and ${nearest?.memoryBytes} bytes.`)
+  const capacities = nodes.map((node) => ({ numaNodes: [], gpus: [], plainProcesses: false, ...node }))
+  for (const target of targets.length > 0 ? targets : [null]) {
+    const words = refusal({ ...body, target: target === null ? null : { node: target }, plain: body.environment === null }, capacities)
+    if (words !== null) throw new HakuError('node.too_small', words)
   }
 }

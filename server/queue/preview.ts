@@ -2,8 +2,8 @@ import type { SubmitBody, SubmitPreview, VersionDetails } from '#core/api/schema
 import { missingLayers } from '#core/tarballs/chains.ts'
 import type { Versions } from '../environments/versions.ts'
 import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
-import { planPlacements, type WaitingTask } from '../scheduler/plan.ts'
-import { capacityOf, waitingTasks } from './capacity.ts'
+import { planPlacements } from '../scheduler/plan.ts'
+import { nodeState, toWaiting, waitingTasks } from './capacity.ts'
 import { checkSubmission } from './check-submission.ts'
 import type { TaskStore } from './task-store.ts'
 
@@ -17,22 +17,23 @@ export interface PreviewServices {
 /** What a submission would come to, by the same rules, with nothing stored. @throws as `Tasks.submit` */
 export async function previewSubmission({ store, nodes, versions, allowedMounts }: PreviewServices, body: SubmitBody): Promise<SubmitPreview> {
   const targets = await checkSubmission(body, nodes, allowedMounts)
+  if (body.environment === null) throw new Error('not yet')
   const { version } = await versions.resolve(body.environment, body.version)
   const details = await versions.details(body.environment, version)
-  const waiting = waitingTasks(store.active())
+  const waiting = waitingTasks(store.active()).map(toWaiting)
   // Behind all that wait, as a submission would be.
-  const wanted = targets.map((target, index): WaitingTask => ({ id: `preview-${index}`, target, cores: body.cores, memoryBytes: body.memoryBytes }))
-  const plan = planPlacements([...waiting, ...wanted], nodes.list().map((node) => capacityOf(node, store.active())))
+  const wanted = targets.map((target, index) => ({ ...toWaiting({ ...body, target, id: `preview-${index}` }), target: target === null ? null : { node: target } }))
+  const plan = planPlacements({ waiting: [...waiting, ...wanted], nodes: nodes.list().map((node) => nodeState(node, store.active())), loadBytes: new Map(), now: Date.now() })
   return {
     environment: body.environment,
     version,
     fileName: details.fileName,
     tasks: wanted.map(({ id, target }) => {
       const placed = plan.placements.find(({ taskId }) => taskId === id)?.node
-      const node = nodes.find(placed ?? target ?? '')
-      const place = placed === undefined ? plan.waiting.findIndex(({ taskId }) => taskId === id) + 1 : 0
-      const message = plan.waiting.find(({ taskId }) => taskId === id)?.reason ?? null
-      return { target, node: node?.hostname ?? null, place, message, syncBytes: node ? bytesToSync(details, node) : null }
+      const node = nodes.find(placed ?? target?.node ?? '')
+      const place = placed === undefined ? waiting.length : 0
+      const message = placed === undefined ? (plan.reasonFor(id)?.message ?? null) : null
+      return { target: target?.node ?? null, node: node?.hostname ?? null, place, message, syncBytes: node ? bytesToSync(details, node) : null }
     }),
   }
 }

@@ -1,8 +1,8 @@
-import type { Task, TaskOrder } from '#core/api/schemas.ts'
+import type { Task, VersionOrder } from '#core/api/schemas.ts'
 import type { NewTask, TaskRow } from '../database/tables.ts'
 
 /** What was decided about the version at submit: it never changes afterwards. */
-export type PinnedVersion = Pick<TaskOrder, 'fileName' | 'configDigest' | 'manifestDigest'>
+export type PinnedVersion = Pick<VersionOrder, 'fileName' | 'configDigest' | 'manifestDigest'>
 
 const extraKeys = ['pinned', 'numaNode', 'name', 'submitter', 'batch', 'index', 'variables', 'items', 'gpus', 'gpuMemoryBytes', 'gpuIds', 'user', 'workdir', 'network', 'privileged', 'priority', 'at', 'after', 'retries', 'timeLimitSeconds', 'signal', 'graceSeconds', 'notifyUrl'] as const
 type Extra = Pick<TaskRecord, (typeof extraKeys)[number]>

@@ -1,4 +1,4 @@
-import type { Node, SubmitBody, SubmitPreview, Task, TaskOrder, TaskReport } from '#core/api/schemas.ts'
+import type { Execution, Node, SubmitBody, SubmitPreview, Task, TaskDetails, TaskOrder, TaskReport } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 import { isFinal } from '#core/tasks/states.ts'
@@ -8,7 +8,7 @@ import type { Verifications } from '../environments/verifications.ts'
 import type { Versions } from '../environments/versions.ts'
 import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
 import { planPlacements } from '../scheduler/plan.ts'
-import { capacityOf, waitingTasks } from './capacity.ts'
+import { nodeState, toWaiting, waitingTasks } from './capacity.ts'
 import { checkSubmission } from './check-submission.ts'
 import { createDeliveries } from './deliveries.ts'
 import { previewSubmission } from './preview.ts'
@@ -23,7 +23,7 @@ export interface Tasks {
   /** What a submission would come to; nothing is stored. @throws as `submit` */
   preview(body: SubmitBody): Promise<SubmitPreview>
   /** Holds the answer until the task has ended, for `waitSeconds` at most. @throws `task.not_found` */
-  get(id: string, waitSeconds?: number, signal?: AbortSignal): Promise<Task>
+  get(id: string, waitSeconds?: number, signal?: AbortSignal): Promise<TaskDetails>
   list(query: TaskQuery): Promise<{ items: Task[]; nextCursor: string | null }>
   /** @throws `task.not_found`, `task.finished` */
   kill(id: string): Promise<Task>
@@ -33,7 +33,7 @@ export interface Tasks {
   pause(id: string): Promise<Task>
   resume(id: string): Promise<Task>
   /** Takes in what a Runner saw. */
-  report(hostname: string, instanceId: string, reports: TaskReport[]): Promise<{ acknowledged: string[]; unknown: string[] }>
+  report(hostname: string, instanceId: string, reports: TaskReport[]): Promise<{ acknowledged: Execution[]; unknown: Execution[] }>
   /** A node with what tasks have reserved on it. */
   toNode(record: NodeRecord): Node
   close(): void
@@ -56,18 +56,18 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
   const deliveries = createDeliveries({ store, dispatcher, toOrder })
 
   function toOrder(task: TaskRecord): TaskOrder {
-    const { id, environment, version, pinned, command, env, cores, memoryBytes } = task
-    return { id, environment, version, ...pinned, command, env, cores, memoryBytes, mounts: [...docker.additional_mounts, ...task.mounts], network: docker.network, privileged: docker.tasks_privileged }
+    const { id, instance, environment, version, pinned, command, env, cores, memoryBytes, numaNode, user, workdir, timeLimitSeconds, signal, graceSeconds } = task
+    return { id, instance, image: environment === null || version === null ? null : { environment, version, ...pinned }, command, env, cores, memoryBytes, mounts: [...docker.additional_mounts, ...task.mounts], network: docker.network, privileged: docker.tasks_privileged, numaNode, gpus: [], user, workdir, timeLimitSeconds, signal, graceSeconds, maxOutputBytes: null, pack: null }
   }
 
   async function placeQueued(): Promise<void> {
     const queued = await withSoundVersion(waitingTasks(store.active()))
     if (queued.length === 0) return
-    const plan = planPlacements(queued, nodes.list().map((node) => capacityOf(node, store.active())))
-    for (const { taskId, reason } of plan.waiting) reasons.set(taskId, reason)
+    const plan = planPlacements({ waiting: queued.map(toWaiting), nodes: nodes.list().map((node) => nodeState(node, store.active())), loadBytes: new Map(), now: Date.now() })
+    for (const { id } of queued) reasons.set(id, plan.reasonFor(id)?.message ?? '')
     for (const { taskId, node } of plan.placements) {
       reasons.delete(taskId)
-      await store.update(taskId, (task) => (task.state === 'queued' ? { state: 'assigned', node } : undefined))
+      await store.update(taskId, (task) => (task.state === 'queued' ? { state: 'assigned', node, instance: 1 } : undefined))
     }
   }
 
@@ -75,7 +75,7 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
   async function withSoundVersion(queued: readonly TaskRecord[]): Promise<TaskRecord[]> {
     const sound: TaskRecord[] = []
     for (const waiting of queued) {
-      const { damage, suspectedBy } = marks.get(waiting.environment, waiting.version)
+      const { damage, suspectedBy } = marks.get(waiting.environment ?? '', waiting.version ?? 0)
       if (damage === null) sound.push(waiting)
       else if (suspectedBy !== null) reasons.set(waiting.id, `Waits for the Host to read its version: the node ${suspectedBy} says that it is damaged.`)
       else await store.update(waiting.id, (task) => (task.state === 'queued' ? { state: 'failed', reason: 'sync_failed', message: damage, finished: new Date().toISOString() } : undefined))
@@ -104,7 +104,7 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
     const task = await assertLive(id)
     const needed = action === 'pause' ? 'running' : 'paused'
     if (task.state !== needed || task.node === null) throw new HakuError('task.state', `The task ${id} is ${task.state}; only a ${needed} task can be ${action}d.`)
-    const report = await dispatcher[action](task.node, id)
+    const report = await dispatcher[action](task.node, { id, instance: task.instance })
     await store.update(id, (record) => {
       const verdict = judgeReport(record, task.node ?? '', report)
       return { ...(typeof verdict === 'object' ? verdict : {}), ...(record.wish === 'kill' ? {} : { wish: action === 'pause' ? 'pause' : 'run' }) }
@@ -136,7 +136,7 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
 
   const guard = (work: Promise<unknown>) => void work.catch((error: unknown) => console.error('[hakuriver] [queue]', error))
   nodes.events.on('online', () => guard(schedule()))
-  nodes.events.on('heartbeat', (node, known) => guard(compare(node, new Set(known))))
+  nodes.events.on('heartbeat', (node, known: (string | { id: string })[]) => guard(compare(node, new Set(known.map((each) => (typeof each === 'string' ? each : each.id))))))
   nodes.events.on('offline', (node) => guard(loseTasks(onNode(node.hostname), 'node_unreachable', `The node ${node.hostname} does not answer. If it comes back, the task comes back with it.`)))
   const onVerdict = () => guard(schedule())
   verifications.events.on('verdict', onVerdict)
@@ -150,11 +150,12 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
     async submit(body) {
       const targets = await checkSubmission(body, nodes, docker.allowed_mounts)
       // Nobody removes the version before the tasks that were promised it are known.
+      if (body.environment === null) throw new Error('not yet')
       const records = await versions.use(body.environment, body.version, async ({ version, pinned }) => {
         const submitted = new Date().toISOString()
-        const { targets: _, environment, command, env, mounts, cores, memoryBytes } = body
+        const { targets: _, key: _key, items: _items, parallel: _parallel, pack: _pack, hold: _hold, ...rest } = body
         const made = targets.map((target): TaskRecord => ({
-          id: createId(), environment, command, env, mounts, cores, memoryBytes, target, version, pinned, submitted,
+          ...rest, id: createId(), target, version, batch: null, index: null, variables: {}, items: null, instance: 0, gpuIds: [], numaNode: null, pinned, submitted,
           state: 'queued', wish: 'run', reason: null, message: null, exitCode: null, sync: null, node: null, started: null, finished: null, sequence: 0, stdoutBytes: null, stderrBytes: null,
         }))
         await store.add(made)
@@ -167,7 +168,7 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
     preview: (body) => previewSubmission({ store, nodes, versions, allowedMounts: docker.allowed_mounts }, body),
 
     async get(id, waitSeconds = 0, signal) {
-      return show(await waitUntilFinal(store, id, waitSeconds * 1000, signal))
+      return { ...show(await waitUntilFinal(store, id, waitSeconds * 1000, signal)), events: [] }
     },
 
     async list(query) {
@@ -196,29 +197,29 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
 
     async report(hostname, instanceId, reports) {
       nodes.assertInstance(hostname, instanceId)
-      const answer = { acknowledged: [] as string[], unknown: [] as string[] }
+      const answer = { acknowledged: [] as Execution[], unknown: [] as Execution[] }
       for (const report of reports) {
         const known = await store.find(report.id)
         const verdict = judgeReport(known, hostname, report)
         if (verdict === 'refused') {
-          answer.unknown.push(report.id)
+          answer.unknown.push({ id: report.id, instance: report.instance })
           continue
         }
         // Before the report is acknowledged: it comes again until this is stored.
-        if (known && report.damage !== null) await verifications.suspect({ environment: known.environment, version: known.version, damage: report.damage, node: hostname })
+        if (known && report.damage !== null) await verifications.suspect({ environment: known.environment ?? '', version: known.version ?? 0, damage: report.damage, node: hostname })
         await store.update(report.id, (record) => {
           const now = judgeReport(record, hostname, report)
           return typeof now === 'object' ? now : undefined
         })
-        answer.acknowledged.push(report.id)
+        answer.acknowledged.push({ id: report.id, instance: report.instance })
       }
       return answer
     },
 
     toNode(record) {
-      const { coresReserved, memoryReservedBytes } = capacityOf(record, store.active())
+      const { placed, numaNodes, gpus, plainProcesses } = nodeState(record, store.active())
       const { hostname, url, online, lastHeartbeat, cores, memoryBytes, usage, engine, runnerVersion, images } = record
-      return { hostname, url, state: online ? 'online' : 'offline', lastHeartbeat: lastHeartbeat.toISOString(), cores, coresReserved, memoryBytes, memoryReservedBytes, usage, engine, runnerVersion, images: [...images] }
+      return { hostname, url, state: online ? 'online' : 'offline', lastHeartbeat: lastHeartbeat.toISOString(), cores, coresReserved: placed.reduce((sum, task) => sum + task.cores, 0), memoryBytes, memoryReservedBytes: placed.reduce((sum, task) => sum + (task.memoryBytes ?? 0), 0), numaNodes: [...numaNodes], gpus: [...gpus], gpusReserved: [], plainProcesses, drained: null, tasks: placed.length, usage, engine, runnerVersion, images: [...images] }
     },
 
     close() {

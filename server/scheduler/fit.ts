@@ -4,9 +4,12 @@ import type { NodeCapacity, ResourceRequest } from './types.ts'
 
 /** Whether a node could run a request if nothing else ran there, and what it lacks. */
 
-/** Whether the node could run it if nothing else ran there. */
+/** Whether the node could run it if nothing else ran there: {@link missingOn} in short. */
 export function couldEverFit(request: ResourceRequest, node: NodeCapacity): boolean {
-  return missingOn(request, node).length === 0
+  const { target, cores, memoryBytes, plain } = request
+  if ((target !== null && target.node !== node.hostname) || (plain && !node.plainProcesses)) return false
+  const place = placeOf(request, node)
+  return place !== undefined && cores <= place.cores && (memoryBytes ?? 0) <= place.memoryBytes && hasGpus(request, node)
 }
 
 /** All that the node lacks, each with a sentence of its own; empty: it could run it if nothing else ran there. */
@@ -17,7 +20,7 @@ export function missingOn(request: ResourceRequest, node: NodeCapacity): Waiting
   if (request.plain && !node.plainProcesses) missing.push({ code: 'no_plain_processes', message: `${hostname} takes no tasks without a container.` })
   const place = placeOf(request, node)
   if (place === undefined) missing.push({ code: 'no_such_numa_node', message: `${hostname} has no NUMA node ${request.target?.numaNode}${node.numaNodes.length > 0 ? `: it has ${node.numaNodes.map(({ id }) => id).join(', ')}` : ''}.` })
-  else missing.push(...tooSmall(request, place))
+  else missing.push(...tooSmall(request, place, node))
   const gpus = missingGpus(request, node)
   if (gpus !== undefined) missing.push({ code: 'no_such_gpu', message: gpus })
   return missing
@@ -64,24 +67,28 @@ export function plural(noun: string, count: number): string {
 
 // --- internal ---
 
-interface Place {
-  name: string
-  cores: number
-  memoryBytes: number
-}
+type Place = Pick<NodeCapacity, 'cores' | 'memoryBytes'>
 
 /** Where its cores and memory come from: the node, or its NUMA node. */
 function placeOf({ target }: ResourceRequest, node: NodeCapacity): Place | undefined {
-  if (target?.numaNode === undefined) return { name: node.hostname, cores: node.cores, memoryBytes: node.memoryBytes }
+  if (target?.numaNode === undefined) return node
   const numa = node.numaNodes.find(({ id }) => id === target.numaNode)
-  return numa && { name: `NUMA node ${numa.id} of ${node.hostname}`, cores: Math.min(numa.cores, node.cores), memoryBytes: Math.min(numa.memoryBytes, node.memoryBytes) }
+  return numa && { cores: Math.min(numa.cores, node.cores), memoryBytes: Math.min(numa.memoryBytes, node.memoryBytes) }
 }
 
-function tooSmall({ cores, memoryBytes }: ResourceRequest, place: Place): WaitingReason[] {
+function tooSmall({ target, cores, memoryBytes }: ResourceRequest, place: Place, { hostname }: NodeCapacity): WaitingReason[] {
+  const name = target?.numaNode === undefined ? hostname : `NUMA node ${target.numaNode} of ${hostname}`
   return [
-    ...(cores > place.cores ? [{ code: 'too_small' as const, message: `${place.name} has ${place.cores} of the ${cores} cores.` }] : []),
-    ...(memoryBytes !== null && memoryBytes > place.memoryBytes ? [{ code: 'too_small' as const, message: `${place.name} has ${formatSize(place.memoryBytes)} of the ${formatSize(memoryBytes)} of memory.` }] : []),
+    ...(cores > place.cores ? [{ code: 'too_small' as const, message: `${name} has ${place.cores} of the ${cores} cores.` }] : []),
+    ...(memoryBytes !== null && memoryBytes > place.memoryBytes ? [{ code: 'too_small' as const, message: `${name} has ${formatSize(place.memoryBytes)} of the ${formatSize(memoryBytes)} of memory.` }] : []),
   ]
+}
+
+function hasGpus({ target, gpus, gpuMemoryBytes }: ResourceRequest, node: NodeCapacity): boolean {
+  const named = target?.gpus
+  if (named === undefined && gpus === 0) return true
+  const large = node.gpus.filter(({ memoryBytes }) => memoryBytes >= (gpuMemoryBytes ?? 0))
+  return named === undefined ? large.length >= gpus : named.every((wanted) => large.some(({ id }) => id === wanted))
 }
 
 function missingGpus({ target, gpus, gpuMemoryBytes }: ResourceRequest, node: NodeCapacity): string | undefined {

@@ -230,8 +230,8 @@ describe.skipIf(engineMissing !== undefined)('images of a node', () => {
     const [a, b, c, d] = manifests as [VersionManifest, VersionManifest, VersionManifest, VersionManifest]
     const all = images(base.length + 2_500_000)
     const held = () => state.listImages().map(({ environment: name }) => name.slice(-1)).join('')
-    const record = { order: createOrder('', ['true'], orderOf(a)), acknowledged: 0, wish: 'run', containerId: null, released: null } as const
-    const report = { id: record.order.id, sequence: 1, state: 'running', reason: null, message: null, exitCode: null, started: null, finished: null, stdoutBytes: null, stderrBytes: null, sync: null, damage: null } as const
+    const record = { order: createOrder('', ['true'], { image: orderOf(a) }), acknowledged: 0, wish: 'run', isTimedOut: false, handle: null, cpus: null, released: null } as const
+    const report = { id: record.order.id, instance: 1, sequence: 1, state: 'running', reason: null, message: null, exitCode: null, started: null, finished: null, stdoutBytes: null, stderrBytes: null, sync: null, damage: null } as const
     await state.save({ ...record, report })
     for (const manifest of [a, b, c]) await wait(all, manifest).result
     await all.sweep()

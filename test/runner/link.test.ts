@@ -96,7 +96,7 @@ describe.skipIf(engineMissing !== undefined)('the link of a Runner to its Host',
     await host.stop()
     await runner.put(short)
     await writeFile(join(workspace.paths.data, 'go'), '')
-    await engine.waitContainer(taskContainerName(running.id))
+    await engine.waitContainer(taskContainerName(running.id, 1))
     const health = async () => (await runner.client.call('putTask', { params: { id: short.id }, body: short })).state
     await expect.poll(health).toBe('succeeded')
     await runner.kill()
@@ -111,8 +111,8 @@ describe.skipIf(engineMissing !== undefined)('the link of a Runner to its Host',
     const runner = await start()
     const order = createOrder(await busybox(), ['sleep', '600'])
     await runner.put(order)
-    await host.until('a beat with the task', () => host.heartbeats.at(-1)?.tasks.includes(order.id) ?? false)
-    await runner.client.call('killTask', { params: { id: order.id } })
+    await host.until('a beat with the task', () => host.heartbeats.at(-1)?.tasks.some(({ id, instance }) => id === order.id && instance === 1) ?? false)
+    await runner.client.call('killTask', { params: { id: order.id }, body: { instance: 1 } })
     await host.untilFinal(order.id)
     const beats = host.heartbeats.length
     await host.until('two more beats', () => host.heartbeats.length >= beats + 2)
@@ -124,9 +124,9 @@ describe.skipIf(engineMissing !== undefined)('the link of a Runner to its Host',
     const order = createOrder(await busybox(), ['sleep', '600'])
     host.knobs.unknown.add(order.id)
     await runner.put(order)
-    await runner.untilLogged(/does not know task/)
+    await runner.untilLogged(/the Host does not want it/)
     await expect.poll(async () => (await workspace.containers()).size).toBe(0)
-    await expect(runner.client.call('killTask', { params: { id: order.id } })).rejects.toMatchObject({ code: 'task.not_found' })
+    await expect(runner.client.call('killTask', { params: { id: order.id }, body: { instance: 1 } })).rejects.toMatchObject({ code: 'task.not_found' })
   })
 
   it('says in one line why it can not start, and exits with 1', async () => {

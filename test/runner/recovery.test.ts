@@ -49,9 +49,9 @@ describe.skipIf(engineMissing !== undefined)('a Runner that was killed', () => {
 
   /** Resolves once the output file has at least so many bytes. */
   async function untilPrinted(id: string, bytes: number): Promise<void> {
-    const watcher = watch(workspace.paths.stdout(id))
+    const watcher = watch(workspace.paths.stdout(id, 1))
     try {
-      while ((await readFile(workspace.paths.stdout(id))).length < bytes) await once(watcher, 'change')
+      while ((await readFile(workspace.paths.stdout(id, 1))).length < bytes) await once(watcher, 'change')
     } finally {
       watcher.close()
     }
@@ -74,7 +74,7 @@ describe.skipIf(engineMissing !== undefined)('a Runner that was killed', () => {
   it('leaves containers alone when it is stopped, and exits with 0', async () => {
     const id = await start(['sh', '-c', 'echo first; until [ -e /shared/go ]; do sleep 0.05; done; echo last'])
     expect(await runner.stop()).toBe(0)
-    expect((await engine.inspectContainer(taskContainerName(id)))?.status).toBe('running')
+    expect((await engine.inspectContainer(taskContainerName(id, 1)))?.status).toBe('running')
     await restart()
     await writeFile(join(workspace.paths.data, 'go'), '')
     expect(await host.untilFinal(id)).toMatchObject({ state: 'succeeded' })
@@ -85,7 +85,7 @@ describe.skipIf(engineMissing !== undefined)('a Runner that was killed', () => {
     const id = await start(['sh', '-c', 'until [ -e /shared/go ]; do sleep 0.05; done; echo done; exit 5'])
     await runner.kill()
     await writeFile(join(workspace.paths.data, 'go'), '')
-    await engine.waitContainer(taskContainerName(id))
+    await engine.waitContainer(taskContainerName(id, 1))
     await restart()
     expect(await host.untilFinal(id)).toMatchObject({ state: 'failed', exitCode: 5 })
     expect(await workspace.stdout(id)).toBe('done\n')
@@ -93,18 +93,18 @@ describe.skipIf(engineMissing !== undefined)('a Runner that was killed', () => {
 
   it('keeps a paused task paused', async () => {
     const id = await start(['sleep', '600'])
-    await runner.client.call('pauseTask', { params: { id } })
+    await runner.client.call('pauseTask', { params: { id }, body: { instance: 1 } })
     await runner.kill()
     await restart()
     await host.untilState(id, 'paused')
-    expect(await runner.client.call('resumeTask', { params: { id } })).toMatchObject({ state: 'running' })
-    await runner.client.call('killTask', { params: { id } })
+    expect(await runner.client.call('resumeTask', { params: { id }, body: { instance: 1 } })).toMatchObject({ state: 'running' })
+    await runner.client.call('killTask', { params: { id }, body: { instance: 1 } })
     expect(await host.untilFinal(id)).toMatchObject({ state: 'killed' })
   })
 
   it('goes on with a kill that it had accepted', async () => {
     const id = await start(['sh', '-c', 'trap "" TERM; while :; do sleep 1; done'])
-    await runner.client.call('killTask', { params: { id } })
+    await runner.client.call('killTask', { params: { id }, body: { instance: 1 } })
     await runner.kill()
     await restart()
     expect(await host.untilFinal(id)).toMatchObject({ state: 'killed', reason: 'user' })
@@ -113,7 +113,7 @@ describe.skipIf(engineMissing !== undefined)('a Runner that was killed', () => {
   it('tells that a container was removed while it was away, and does not run the task again', async () => {
     const id = await start(['sleep', '600'])
     await runner.kill()
-    await engine.removeContainer(taskContainerName(id))
+    await engine.removeContainer(taskContainerName(id, 1))
     await restart()
     expect(await host.untilFinal(id)).toMatchObject({ state: 'failed', reason: 'node_forgot' })
     expect((await workspace.containers()).size).toBe(0)
@@ -121,7 +121,7 @@ describe.skipIf(engineMissing !== undefined)('a Runner that was killed', () => {
 
   it('tells that a container was removed under its eyes', async () => {
     const id = await start(['sleep', '600'])
-    await engine.removeContainer(taskContainerName(id))
+    await engine.removeContainer(taskContainerName(id, 1))
     expect(await host.untilFinal(id)).toMatchObject({ state: 'failed', reason: 'node_forgot', message: expect.stringContaining('removed') })
   })
 
@@ -148,7 +148,7 @@ describe.skipIf(engineMissing !== undefined)('a Runner that was killed', () => {
     const own = await create(workspace.hostname)
     const foreign = await create(`${workspace.hostname}-other`)
     try {
-      await runner.untilLogged(/removing the container of task/)
+      await runner.untilLogged(/removing a container of task/)
       await expect.poll(() => engine.inspectContainer(own)).toBeUndefined()
       expect(await engine.inspectContainer(foreign)).toBeDefined()
     } finally {
@@ -167,7 +167,7 @@ describe.skipIf(engineMissing !== undefined)('a Runner that was killed', () => {
     await restart()
     await runner.untilLogged(/can not be written/)
     await writeFile(join(workspace.paths.data, 'go'), '')
-    await engine.waitContainer(taskContainerName(id))
+    await engine.waitContainer(taskContainerName(id, 1))
     await rm(outputs)
     await rename(join(root, 'elsewhere'), outputs)
     expect(await host.untilFinal(id)).toMatchObject({ state: 'succeeded', message: null })

@@ -14,7 +14,7 @@ import { layerOf, publishVersion } from '../support/versions.ts'
 import { createBaseLayer, orderOf } from '../support/base-layer.ts'
 import { type RunnerProcess, startRunner } from './support/runner-process.ts'
 import { startStubHost, type StubHost } from './support/stub-host.ts'
-import { createOrder, createWorkspace, type Workspace } from './support/workspace.ts'
+import { createOrder, createWorkspace, imageOf, type Workspace } from './support/workspace.ts'
 
 describe.skipIf(engineMissing !== undefined)('image sync of a Runner', () => {
   const engine = testEngine()
@@ -58,7 +58,7 @@ describe.skipIf(engineMissing !== undefined)('image sync of a Runner', () => {
 
   /** For a tarball made by other tools, as those of {@link pack} are. */
   function order(version: number, command = ['cat', '/content']): TaskOrder {
-    return createOrder('', command, { environment, version, fileName: tarballFileName(environment, version), configDigest: null })
+    return createOrder('', command, { image: imageOf(environment, version) })
   }
 
   /** A version as the Host publishes it, and an order for it. */
@@ -66,7 +66,7 @@ describe.skipIf(engineMissing !== undefined)('image sync of a Runner', () => {
     const store = createFileSystemStore({ directory: workspace.paths.tarballs, ownerId: 'host' })
     const manifest = await publishVersion(store, { environment, version, layers: [await createBaseLayer(environment), layerOf({ 'content': content })] })
     images.add(manifest.configDigest)
-    return { manifest, order: createOrder('', ['cat', '/content'], orderOf(manifest)) }
+    return { manifest, order: createOrder('', ['cat', '/content'], { image: orderOf(manifest) }) }
   }
 
   async function run(taskOrder: TaskOrder): Promise<TaskReport> {
@@ -148,7 +148,7 @@ describe.skipIf(engineMissing !== undefined)('image sync of a Runner', () => {
     environment = `env-${createId()}`
     await pack(1, 'other')
     const loading = order(1)
-    const warm = { ...order(1), environment: other, fileName: tarballFileName(other, 1) }
+    const warm = { ...order(1), image: imageOf(other, 1) }
     await Promise.all([runner.put(loading), runner.put(warm)])
     expect(await host.untilFinal(warm.id)).toMatchObject({ state: 'succeeded' })
     expect(await host.untilFinal(loading.id)).toMatchObject({ state: 'succeeded' })

@@ -67,8 +67,8 @@ describe.skipIf(engineMissing !== undefined)('tasks on a Runner', () => {
   it('keeps both outputs byte for byte, and tells their sizes', async () => {
     const report = await runToEnd(['sh', '-c', 'head -c 3000000 /dev/zero | tr "\\0" "\\377"; printf "\\000\\001\\200" >&2'])
     expect(report).toMatchObject({ state: 'succeeded', stdoutBytes: 3_000_000, stderrBytes: 3 })
-    expect((await readFile(workspace.paths.stdout(report.id))).equals(Buffer.alloc(3_000_000, 0xff))).toBe(true)
-    expect([...(await readFile(workspace.paths.stderr(report.id)))]).toEqual([0, 1, 128])
+    expect((await readFile(workspace.paths.stdout(report.id, 1))).equals(Buffer.alloc(3_000_000, 0xff))).toBe(true)
+    expect([...(await readFile(workspace.paths.stderr(report.id, 1)))]).toEqual([0, 1, 128])
   })
 
   it('makes empty output files for a task that prints nothing', async () => {
@@ -116,16 +116,16 @@ describe.skipIf(engineMissing !== undefined)('tasks on a Runner', () => {
 
   it('kills a running task, once', async () => {
     const id = await startTask(['sh', '-c', 'trap "echo bye; exit 3" TERM; echo up; while :; do sleep 0.05; done'])
-    const answers = await Promise.all([runner.client.call('killTask', { params: { id } }), runner.client.call('killTask', { params: { id } })])
+    const answers = await Promise.all([runner.client.call('killTask', { params: { id }, body: { instance: 1 } }), runner.client.call('killTask', { params: { id }, body: { instance: 1 } })])
     expect(answers.map((answer) => answer.id)).toEqual([id, id])
     expect(await host.untilFinal(id)).toMatchObject({ state: 'killed', reason: 'user', exitCode: 3 })
     expect(await workspace.stdout(id)).toBe('up\nbye\n')
-    expect(await runner.client.call('killTask', { params: { id } })).toMatchObject({ state: 'killed' })
+    expect(await runner.client.call('killTask', { params: { id }, body: { instance: 1 } })).toMatchObject({ state: 'killed' })
   })
 
   it('pauses and resumes, and refuses both in other states', async () => {
     const id = await startTask(['sh', '-c', 'while ! [ -e /shared/go ]; do sleep 0.05; done; echo gone'])
-    const freeze = (action: 'pauseTask' | 'resumeTask') => runner.client.call(action, { params: { id } })
+    const freeze = (action: 'pauseTask' | 'resumeTask') => runner.client.call(action, { params: { id }, body: { instance: 1 } })
     await expect(freeze('resumeTask')).rejects.toMatchObject({ code: 'task.state' })
     expect(await freeze('pauseTask')).toMatchObject({ state: 'paused' })
     await expect(freeze('pauseTask')).rejects.toMatchObject({ code: 'task.state' })
@@ -137,15 +137,15 @@ describe.skipIf(engineMissing !== undefined)('tasks on a Runner', () => {
 
   it('kills a paused task', async () => {
     const id = await startTask(['sleep', '600'])
-    await runner.client.call('pauseTask', { params: { id } })
-    await runner.client.call('killTask', { params: { id } })
+    await runner.client.call('pauseTask', { params: { id }, body: { instance: 1 } })
+    await runner.client.call('killTask', { params: { id }, body: { instance: 1 } })
     expect(await host.untilFinal(id)).toMatchObject({ state: 'killed', reason: 'user' })
   })
 
   it('refuses what it does not know', async () => {
     const params = { id: createId() }
     for (const action of ['killTask', 'pauseTask', 'resumeTask'] as const) {
-      await expect(runner.client.call(action, { params })).rejects.toMatchObject({ code: 'task.not_found' })
+      await expect(runner.client.call(action, { params, body: { instance: 1 } })).rejects.toMatchObject({ code: 'task.not_found' })
     }
     const order = createOrder(image.id, ['true'])
     await expect(runner.client.call('putTask', { params, body: order })).rejects.toMatchObject({ code: 'request.invalid' })

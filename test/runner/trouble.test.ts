@@ -58,7 +58,7 @@ describe.skipIf(engineMissing !== undefined)('a Runner in trouble', () => {
     await link.cut()
     const order = createOrder(image.id, ['true'])
     await runner.put(order)
-    await runner.client.call('killTask', { params: { id: order.id } })
+    await runner.client.call('killTask', { params: { id: order.id }, body: { instance: 1 } })
     expect(await host.untilFinal(order.id)).toMatchObject({ state: 'killed', reason: 'user', exitCode: null })
   })
 
@@ -77,22 +77,22 @@ describe.skipIf(engineMissing !== undefined)('a Runner in trouble', () => {
 
     it('ends the load of a task that is killed, and leaves nothing', async () => {
       const hold = link.hold(3_000_000)
-      const order = createOrder('', ['test', '-s', '/change'], orderOf(manifest))
+      const order = createOrder('', ['test', '-s', '/change'], { image: orderOf(manifest) })
       await runner.put(order)
       await hold.held
       await host.until('a word about the load', () => host.reports.some(({ id, state, sync }) => id === order.id && state === 'syncing' && sync?.totalBytes === manifest.newBytes))
-      await runner.client.call('killTask', { params: { id: order.id } })
+      await runner.client.call('killTask', { params: { id: order.id }, body: { instance: 1 } })
       expect(await host.untilFinal(order.id)).toMatchObject({ state: 'killed', reason: 'user', sync: null })
       hold.release()
       expect(await loaded()).toBe(0)
-      const again = createOrder('', ['test', '-s', '/change'], orderOf(manifest))
+      const again = createOrder('', ['test', '-s', '/change'], { image: orderOf(manifest) })
       await runner.put(again)
       expect(await host.untilFinal(again.id)).toMatchObject({ state: 'succeeded' })
     })
 
     it('begins it again after a crash of its own', async () => {
       const hold = link.hold(3_000_000)
-      const order = createOrder('', ['test', '-s', '/change'], orderOf(manifest))
+      const order = createOrder('', ['test', '-s', '/change'], { image: orderOf(manifest) })
       await runner.put(order)
       await hold.held
       await runner.kill()
@@ -105,7 +105,7 @@ describe.skipIf(engineMissing !== undefined)('a Runner in trouble', () => {
 
     it('begins it again when the Engine is back', async () => {
       const hold = link.hold(3_000_000)
-      const order = createOrder('', ['test', '-s', '/change'], orderOf(manifest))
+      const order = createOrder('', ['test', '-s', '/change'], { image: orderOf(manifest) })
       await runner.put(order)
       await hold.held
       await link.cut()
@@ -122,7 +122,7 @@ describe.skipIf(engineMissing !== undefined)('a Runner in trouble', () => {
     await host.untilState(order.id, 'running')
     await link.cut()
     await writeFile(join(workspace.paths.data, 'go'), '')
-    await engine.waitContainer(taskContainerName(order.id))
+    await engine.waitContainer(taskContainerName(order.id, 1))
     await host.until('the Engine to be missed', () => host.reports.some(({ id, message }) => id === order.id && message?.includes('can not be reached')))
     await link.restore()
     expect(await host.untilFinal(order.id)).toMatchObject({ state: 'failed', exitCode: 4 })
@@ -132,10 +132,10 @@ describe.skipIf(engineMissing !== undefined)('a Runner in trouble', () => {
   it('keeps the output of a task until a full share has room again', async () => {
     const order = createOrder(image.id, ['sh', '-c', 'seq 1000; seq 1000 >&2'])
     await mkdir(workspace.paths.outputs)
-    await symlink('/dev/full', workspace.paths.stdout(order.id))
+    await symlink('/dev/full', workspace.paths.stdout(order.id, 1))
     await runner.put(order)
     await host.until('a word about the share', () => host.reports.some(({ id, message }) => id === order.id && message?.includes('full')))
-    await rm(workspace.paths.stdout(order.id))
+    await rm(workspace.paths.stdout(order.id, 1))
     const report = await host.untilFinal(order.id)
     const all = Array.from({ length: 1000 }, (_, index) => `${index + 1}\n`).join('')
     expect(report).toMatchObject({ state: 'succeeded', stdoutBytes: all.length, stderrBytes: all.length })
@@ -145,10 +145,10 @@ describe.skipIf(engineMissing !== undefined)('a Runner in trouble', () => {
   it('says that output is missing when a killed task ends with a share that stays full', { timeout: 90_000 }, async () => {
     const order = createOrder(image.id, ['sh', '-c', 'echo out; sleep 600'])
     await mkdir(workspace.paths.outputs)
-    await symlink('/dev/full', workspace.paths.stdout(order.id))
+    await symlink('/dev/full', workspace.paths.stdout(order.id, 1))
     await runner.put(order)
     await host.until('a word about the share', () => host.reports.some(({ id, message }) => id === order.id && message?.includes('full')))
-    await runner.client.call('killTask', { params: { id: order.id } })
+    await runner.client.call('killTask', { params: { id: order.id }, body: { instance: 1 } })
     expect(await host.untilFinal(order.id)).toMatchObject({ state: 'killed', message: expect.stringContaining('Output is missing') })
   })
 })

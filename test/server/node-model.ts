@@ -34,7 +34,7 @@ export function createNodeModel(): NodeModel {
   const tries = new Map<string, number>()
 
   function report(id: string, seen: Partial<TaskReport>): TaskReport {
-    const before = latest.get(id) ?? { id, sequence: 0, state: 'assigned', reason: null, message: null, exitCode: null, started: null, finished: null, stdoutBytes: null, stderrBytes: null, sync: null, damage: null }
+    const before = latest.get(id) ?? { id, instance: 1, sequence: 0, state: 'assigned', reason: null, message: null, exitCode: null, started: null, finished: null, stdoutBytes: null, stderrBytes: null, sync: null, damage: null }
     const next: TaskReport = { ...before, ...seen, sequence: before.sequence + 1 }
     latest.set(id, next)
     return next
@@ -73,13 +73,14 @@ export function createNodeModel(): NodeModel {
         model.starts.set(order.id, (model.starts.get(order.id) ?? 0) + 1)
         return Promise.resolve(report(order.id, {}))
       },
-      kill(_, id) {
+      kill(_, { id }) {
         kills.add(id)
         setImmediate(() => events.emit('call'))
         return change(id, {})
       },
-      pause: (_, id) => change(id, { state: 'paused' }),
-      resume: (_, id) => change(id, { state: 'running' }),
+      pause: (_, { id }) => change(id, { state: 'paused' }),
+      resume: (_, { id }) => change(id, { state: 'running' }),
+      readOutput: () => Promise.reject(new HakuError('node.unreachable', 'away')),
       prefetch: (name, order, signal) => model.prefetch(name, order, signal),
       async cancelPrefetch(name) {
         model.cancelledPrefetches.push(name)

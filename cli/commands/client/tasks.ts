@@ -1,17 +1,16 @@
 import { defineCommand } from '../../framework/command.ts'
-import { controlTask } from '../task/control-task.ts'
-import { printStatus } from '../task/print-status.ts'
-
-const args = { id: { type: 'positional', description: 'Id of the task' } } as const
+import { ids } from '../task/ids.ts'
 
 export const clientStatus = defineCommand({
-  description: 'Show one task: the same as "hakuriver task status"',
-  args,
-  run: (context) => printStatus(context.args),
+  description: 'Show tasks: the same as "hakuriver task show"',
+  notes: 'Example: hakuriver client status 01ja3v8xk2m4n6p8q0r2s4t6v8',
+  args: ids,
+  run: async ({ args }) => (await import('../../tasks/show.ts')).showTasks(args),
 })
 
 export const clientKill = defineCommand({
-  description: 'End a task: the same as "hakuriver task kill"',
-  args,
-  run: (context) => controlTask('kill', context.args),
+  description: 'End tasks: the same as "hakuriver task kill"',
+  notes: 'Example: hakuriver client kill 01ja3v8xk2m4n6p8q0r2s4t6v8',
+  args: ids,
+  run: async ({ args }) => (await import('../../tasks/control.ts')).controlTasks('kill', args),
 })

@@ -2,7 +2,8 @@ import { assertEnvironmentName } from '#core/names.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
 import { defineCommand } from '../../framework/command.ts'
 import { loginName } from '../../framework/login-name.ts'
-import { parseCount } from '../../framework/numbers.ts'
+import { wholeNumber } from '../../framework/numbers.ts'
+import { readOption } from '../../framework/options.ts'
 import { usage } from '../../framework/parse.ts'
 
 export const createTar = defineCommand({
@@ -18,7 +19,7 @@ the exit code is 1; the output stays with the task that ran it. Ctrl-C ends the 
   },
   async run({ args }) {
     assertEnvironmentName(args.name)
-    const keep = args.keep === undefined ? undefined : parseCount('--keep', args.keep, { min: 1, max: 10_000 })
+    const keep = readOption('--keep', args.keep, wholeNumber({ min: 1, max: 10_000 }))
     if (args.test === '') throw usage('--test is empty: write the command that has to end with 0.')
     const { connect } = await import('../../framework/connection.ts')
     const { followOperation } = await import('../../operations/follow.ts')

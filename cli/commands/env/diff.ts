@@ -2,7 +2,8 @@ import type { FileChange, VersionDiff } from '#core/api/schemas.ts'
 import { assertEnvironmentName, parseVersionNumber, printable } from '#core/names.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
 import { defineCommand } from '../../framework/command.ts'
-import { parseCount } from '../../framework/numbers.ts'
+import { wholeNumber } from '../../framework/numbers.ts'
+import { readOption } from '../../framework/options.ts'
 import { formatTable, printJson, printLine } from '../../framework/output.ts'
 
 /** Layers of gigabytes are read for it. */
@@ -23,7 +24,7 @@ Nothing is started for it: the layers in the tarballs are read.`,
     const query = {
       ...(args.from !== undefined && { from: parseVersionNumber(args.from) }),
       ...(args.to !== undefined && { to: parseVersionNumber(args.to) }),
-      ...(args.limit !== undefined && { limit: parseCount('--limit', args.limit, { min: 0, max: 100_000 }) }),
+      limit: readOption('--limit', args.limit, wholeNumber({ min: 0, max: 100_000 })),
     }
     const { connect } = await import('../../framework/connection.ts')
     const diff = await connect(args).client.call('diffVersions', { params: { name: args.name }, query, timeoutMs: TIMEOUT_MS })

@@ -1,9 +1,8 @@
 import type { VersionDetails } from '#core/api/schemas.ts'
-import { printable } from '#core/names.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
 import { resolveVersion, sizeText, stateText } from '../../environments/versions.ts'
 import { defineCommand } from '../../framework/command.ts'
-import { formatTable, formatTime, printJson, printLine } from '../../framework/output.ts'
+import { formatFacts, formatTable, formatTime, printJson, printLine } from '../../framework/output.ts'
 
 export const showVersion = defineCommand({
   description: 'Show one version of an environment',
@@ -20,7 +19,7 @@ export const showVersion = defineCommand({
 
 function describe(version: VersionDetails): string {
   const { layers } = version
-  const facts: [string, string | null][] = [
+  const text = formatFacts([
     ['Environment', version.environment],
     ['Version', String(version.version)],
     ['State', stateText(version)],
@@ -38,8 +37,7 @@ function describe(version: VersionDetails): string {
     ['Image', version.configDigest],
     // Of one that is damaged, nobody knows.
     ['Manifest', version.configDigest === null && version.damage === null ? 'none: the tarball was made by other tools' : null],
-  ]
-  const text = facts.filter(([, value]) => value !== null && value !== '').map(([label, value]) => `${`${label}:`.padEnd(13)}${printable(String(value))}`).join('\n')
+  ])
   if (layers.length === 0) return text
   return `${text}\n\n${formatTable(['LAYER', 'SIZE', 'OF'], layers.map(({ digest, size, isBase }) => [digest, formatSize(size), isBase ? 'the base image' : 'the environment']))}`
 }

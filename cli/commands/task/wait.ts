@@ -1,21 +1,20 @@
-import type { Task } from '#core/api/schemas.ts'
 import { defineCommand } from '../../framework/command.ts'
-import { printJson, printLine } from '../../framework/output.ts'
+import { usage } from '../../framework/parse.ts'
+import { ids } from './ids.ts'
+
+/** Each is waited for on a connection of its own. */
+const MOST_OF_ANY = 50
 
 export const waitTask = defineCommand({
-  description: 'Wait for the end of a task and exit as it does',
-  args: { id: { type: 'positional', description: 'Id of the task' } },
+  description: 'Wait for the end of tasks and exit as they do',
+  notes: `Exit code: the highest of all; with --any that of the first to end.
+Ctrl-C asks whether to leave the tasks alone or to kill them.
+
+Example: hakuriver task wait 01ja3v8xk2m4n6p8q0r2s4t6v8`,
+  args: { ...ids, any: { type: 'boolean', description: 'Only until the first of them has ended' } },
   async run({ args }) {
-    const { connect } = await import('../../framework/connection.ts')
-    const { client } = connect(args)
-    const { createProgressView } = await import('../../operations/progress.ts')
-    const { concludeTasks, waitForTasks } = await import('../../tasks/wait.ts')
-    // An unknown id, or a Host that is away, is told at once.
-    await client.call('getTask', { params: { id: args.id } })
-    const view = createProgressView(process.stderr)
-    const onTask = ({ sync }: Task) => sync && view.update({ phase: 'syncing', bytes: sync.bytes, totalBytes: sync.totalBytes, message: '' })
-    const tasks = await waitForTasks(client, [args.id], { quiet: true, onTask }).finally(view.end)
-    for (const task of tasks) await (args.json ? printJson(task) : printLine(`${task.id} ${task.state}`))
-    return concludeTasks(tasks)
+    if (args.any && args.id.length > MOST_OF_ANY) throw usage(`--any takes at most ${MOST_OF_ANY} tasks.`)
+    const { waitForNamed } = await import('../../tasks/wait-named.ts')
+    return waitForNamed(args)
   },
 })

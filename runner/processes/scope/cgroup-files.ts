@@ -44,9 +44,19 @@ export function readPids(directory: string): number[] {
   return [...own, ...children(directory).flatMap(readPids)]
 }
 
-/** Those that end at once for lack of rights have changed their user in a way that ours may not signal. @throws `EPERM` */
 export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
   for (const pid of pids) sendSignal(pid, signal)
+}
+
+/** Repeats `killOnce` until nobody is left. Resolves to how many are, after so long. */
+export async function killUntilEmpty(directory: string, killOnce: () => Promise<void>, patienceMs: number): Promise<number> {
+  const left = () => readPids(directory).length
+  const deadline = performance.now() + patienceMs
+  while (left() > 0 && performance.now() < deadline) {
+    await killOnce()
+    await until(() => left() === 0, KILL_PAUSE_MS)
+  }
+  return left()
 }
 
 /** The kernel takes a moment to let go of processes that have ended. @throws `internal.error` */
@@ -79,6 +89,7 @@ export async function until(check: () => boolean, patienceMs: number): Promise<b
 const REMOVE_TRIES = 100
 const REMOVE_PAUSE_MS = 20
 const MAX_PAUSE_MS = 50
+const KILL_PAUSE_MS = 200
 
 function children(directory: string): string[] {
   try {

@@ -1,4 +1,4 @@
-import { read, readCounter, readNumber, readPids, removeTree, signalAll, until, write } from './cgroup-files.ts'
+import { killUntilEmpty, read, readCounter, readNumber, readPids, removeTree, signalAll, until, write } from './cgroup-files.ts'
 import type { CgroupV1Handle, Scope } from './scope.ts'
 
 /** Until all of a large tree have come to rest. */
@@ -29,14 +29,7 @@ export function createCgroupV1({ directories }: CgroupV1Handle): Scope {
   return {
     pids,
     signal: (signal) => signalAll(pids(), signal),
-    async kill(patienceMs) {
-      const deadline = performance.now() + patienceMs
-      while (pids().length > 0 && performance.now() < deadline) {
-        await killOnce()
-        await until(() => pids().length === 0, 200)
-      }
-      return pids().length
-    },
+    kill: (patienceMs) => killUntilEmpty(members, killOnce, patienceMs),
     freeze: () => setFrozen(true),
     thaw: () => setFrozen(false),
     isFrozen: () => freezer !== undefined && read(freezer, 'freezer.state') !== 'THAWED',

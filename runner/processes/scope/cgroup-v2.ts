@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { read, readCounter, readNumber, readPids, removeTree, signalAll, until, write } from './cgroup-files.ts'
+import { killUntilEmpty, read, readCounter, readNumber, readPids, removeTree, signalAll, until, write } from './cgroup-files.ts'
 import type { CgroupV2Handle, Scope } from './scope.ts'
 
 /** Until all of a large tree have come to rest. */
@@ -27,14 +27,7 @@ export function createCgroupV2({ directory }: CgroupV2Handle): Scope {
   return {
     pids,
     signal: (signal) => signalAll(pids(), signal),
-    async kill(patienceMs) {
-      const deadline = performance.now() + patienceMs
-      while (pids().length > 0 && performance.now() < deadline) {
-        await killOnce()
-        await until(() => pids().length === 0, 200)
-      }
-      return pids().length
-    },
+    kill: (patienceMs) => killUntilEmpty(directory, killOnce, patienceMs),
     freeze: () => setFrozen(true),
     thaw: () => setFrozen(false),
     isFrozen: () => read(directory, 'cgroup.freeze') === '1',

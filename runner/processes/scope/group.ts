@@ -1,4 +1,4 @@
-import { isAlive, listProcesses, type ProcessId, readEnvironment, readStatus, sendSignal } from '../proc.ts'
+import { listProcesses, type ProcessId, readEnvironment, readStatus, sendSignal } from '../proc.ts'
 import { until } from './cgroup-files.ts'
 import type { GroupHandle, Scope } from './scope.ts'
 
@@ -34,7 +34,7 @@ export function createGroup({ marks }: GroupHandle, main: ProcessId | undefined)
     },
     freeze: () => Promise.resolve(signalGrowing('SIGSTOP')),
     thaw: () => Promise.resolve(signalGrowing('SIGCONT')),
-    isFrozen: () => false,
+    isFrozen: () => main !== undefined && readStatus(main.pid)?.isStopped === true,
     usage: () => ({ memoryBytes: null, cpuSeconds: null, processes: pids().length }),
     outOfMemory: () => false,
     remove: () => Promise.resolve(),
@@ -47,17 +47,17 @@ const ROUNDS = 50
 
 function findPids(marks: readonly string[], main: ProcessId | undefined): number[] {
   const all = listProcesses().filter(({ isZombie }) => !isZombie)
-  const found = new Set<number>()
+  const status = main && readStatus(main.pid)
   // The number of a process that has ended may mean another one by now, and its session with it.
-  const isOurs = main !== undefined && (isAlive(main) || readStatus(main.pid) === undefined)
-  for (const { pid, session, startTime } of all) {
+  const session = main && (status === undefined || status.startTime === main.startTime) ? main.pid : undefined
+  const found = new Set<number>()
+  for (const candidate of all) {
     // Older than the task: a look into its environment is saved.
-    if (main !== undefined && startTime < main.startTime) continue
-    if ((isOurs && session === main.pid) || carries(pid, marks)) found.add(pid)
+    if (main !== undefined && candidate.startTime < main.startTime) continue
+    if (candidate.session === session || carries(candidate.pid, marks)) found.add(candidate.pid)
   }
-  if (main !== undefined && isAlive(main)) found.add(main.pid)
-  const byParent = Map.groupBy(all, ({ parent }) => parent)
-  for (const pid of found) for (const child of byParent.get(pid) ?? []) found.add(child.pid)
+  // A set goes on with what is added meanwhile.
+  for (const pid of found) for (const { pid: child, parent } of all) if (parent === pid) found.add(child)
   return [...found]
 }
 

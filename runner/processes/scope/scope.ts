@@ -1,4 +1,5 @@
 import type { ProcessId } from '../proc.ts'
+import { write } from './cgroup-files.ts'
 import { createCgroupV1 } from './cgroup-v1.ts'
 import { createCgroupV2 } from './cgroup-v2.ts'
 import { createGroup } from './group.ts'
@@ -70,4 +71,20 @@ export function openScope(handle: ScopeHandle, main: ProcessId | undefined): Sco
     default:
       return handle satisfies never
   }
+}
+
+/** Moves this process into the scope, so that its children are born there. @throws `internal.error` */
+export function enterScope(handle: ScopeHandle): void {
+  move(handle.kind === 'cgroup-v1' ? Object.values(handle.directories) : handle.kind === 'cgroup-v2' ? [handle.directory] : [])
+}
+
+/** Moves this process to the other supervisors, where no end or limit of a task concerns it. @throws `internal.error` */
+export function leaveScope(handle: ScopeHandle): void {
+  move(handle.kind === 'cgroup-v1' ? handle.supervisors : handle.kind === 'cgroup-v2' ? [handle.supervisors] : [])
+}
+
+// --- internal ---
+
+function move(directories: readonly string[]): void {
+  for (const directory of directories) write(directory, 'cgroup.procs', process.pid)
 }

@@ -11,7 +11,7 @@ import { freePort } from '../../support/ports.ts'
 import type { StubHost } from './stub-host.ts'
 import { type Workspace, writeConfig } from './workspace.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../../dist/runner/server/index.mjs', import.meta.url))
+const PROGRAM = process.env['HAKURIVER_TEST_RUNNER'] ?? fileURLToPath(new URL('../../../dist/runner/server/index.mjs', import.meta.url))
 const PATIENCE_MS = 30_000
 
 /** A built Runner as its own process. */

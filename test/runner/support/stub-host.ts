@@ -2,9 +2,10 @@ import { EventEmitter, once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { json } from 'node:stream/consumers'
-import type { HeartbeatBody, RegisterBody, TaskReport } from '#core/api/schemas.ts'
+import type { Execution, HeartbeatBody, RegisterBody, TaskReport } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
 import { sendProblem } from '#core/http/problems.ts'
+import { executionKey } from '#runner/state/state.ts'
 
 /** A small model of a Host: it takes registrations, beats and reports, and fails on demand. */
 export interface StubHost {
@@ -20,7 +21,7 @@ export interface StubHost {
     /** A Host that lost its memory: beats and reports of unregistered Runners are refused. */
     isForgetful: boolean
     acknowledges: boolean
-    /** Ids of which it says that it never gave them away. */
+    /** Ids of tasks, or of their executions as `id-instance`, that it does not want there. */
     unknown: Set<string>
     heartbeatSeconds: number
     /** A Host that was started again. */
@@ -28,9 +29,9 @@ export interface StubHost {
   }
   /** Resolves once `check` holds; looked at after each request. */
   until(what: string, check: () => boolean): Promise<void>
-  /** The first report of `id` that is final. */
-  untilFinal(id: string): Promise<TaskReport>
-  untilState(id: string, state: TaskReport['state']): Promise<TaskReport>
+  /** The first report of `id` that is final; of its first instance unless said. */
+  untilFinal(id: string, instance?: number): Promise<TaskReport>
+  untilState(id: string, state: TaskReport['state'], instance?: number): Promise<TaskReport>
   /** Stops listening, and cuts what is open. */
   stop(): Promise<void>
   /** Listens on the same port again. */
@@ -68,9 +69,9 @@ export async function startStubHost(port = 0): Promise<StubHost> {
     }
     const { reports } = body as { reports: TaskReport[] }
     host.reports.push(...reports)
-    const ids = reports.map(({ id }) => id)
-    const unknown = ids.filter((id) => host.knobs.unknown.has(id))
-    send(200, { acknowledged: host.knobs.acknowledges ? ids.filter((id) => !unknown.includes(id)) : [], unknown })
+    const executions = reports.map(({ id, instance }) => ({ id, instance }))
+    const isUnknown = ({ id, instance }: Execution) => host.knobs.unknown.has(id) || host.knobs.unknown.has(executionKey({ id, instance }))
+    send(200, { acknowledged: host.knobs.acknowledges ? executions.filter((execution) => !isUnknown(execution)) : [], unknown: executions.filter(isUnknown) })
   }
 
   const host: StubHost = {
@@ -88,13 +89,13 @@ export async function startStubHost(port = 0): Promise<StubHost> {
         })
       }
     },
-    async untilFinal(id) {
-      const find = () => host.reports.find((report) => report.id === id && FINAL.has(report.state))
+    async untilFinal(id, instance = 1) {
+      const find = () => host.reports.find((report) => report.id === id && report.instance === instance && FINAL.has(report.state))
       await host.until(`the end of ${id}`, () => find() !== undefined)
       return find() as TaskReport
     },
-    async untilState(id, state) {
-      const find = () => host.reports.findLast((report) => report.id === id)
+    async untilState(id, state, instance = 1) {
+      const find = () => host.reports.findLast((report) => report.id === id && report.instance === instance)
       await host.until(`${id} to be ${state}`, () => find()?.state === state)
       return find() as TaskReport
     },

@@ -2,10 +2,10 @@ import { mkdtempSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { TaskOrder } from '#core/api/schemas.ts'
+import type { TaskOrder, VersionOrder } from '#core/api/schemas.ts'
 import type { Engine } from '#core/engine/engine.ts'
 import { createId } from '#core/ids.ts'
-import { labels, type SharedPaths, sharedPaths } from '#core/paths.ts'
+import { labels, type SharedPaths, sharedPaths, tarballFileName } from '#core/paths.ts'
 
 /** The directories of one Runner under test, and the clean-up of all that it leaves. */
 export interface Workspace {
@@ -14,9 +14,9 @@ export interface Workspace {
   stateDir: string
   localTempDir: string
   paths: SharedPaths
-  stdout(id: string): Promise<string>
-  stderr(id: string): Promise<string>
-  /** Containers of this Runner, by task id. */
+  stdout(id: string, instance?: number): Promise<string>
+  stderr(id: string, instance?: number): Promise<string>
+  /** Containers of this Runner, by task id; of the highest instance there is. */
   containers(): Promise<Map<string, string>>
   remove(): Promise<void>
 }
@@ -33,8 +33,8 @@ export async function createWorkspace(engine: Engine): Promise<Workspace> {
     stateDir: join(root, 'state'),
     localTempDir: join(root, 'local'),
     paths,
-    stdout: (id) => readFile(paths.stdout(id), 'utf8'),
-    stderr: (id) => readFile(paths.stderr(id), 'utf8'),
+    stdout: (id, instance = 1) => readFile(paths.stdout(id, instance), 'utf8'),
+    stderr: (id, instance = 1) => readFile(paths.stderr(id, instance), 'utf8'),
     async containers() {
       const found = await engine.listContainers({ [labels.node]: hostname })
       return new Map(found.map((container) => [container.labels[labels.task] ?? '', container.id]))
@@ -50,20 +50,31 @@ export async function createWorkspace(engine: Engine): Promise<Workspace> {
 export function createOrder(imageId: string, command: string[], change: Partial<TaskOrder> = {}): TaskOrder {
   return {
     id: createId(),
-    environment: 'test-env',
-    version: 1_700_000_000,
-    fileName: 'test-env-1700000000.tar',
-    configDigest: imageId,
-    manifestDigest: null,
+    instance: 1,
+    image: { environment: 'test-env', version: 1_700_000_000, fileName: 'test-env-1700000000.tar', configDigest: imageId, manifestDigest: null },
     command,
     env: {},
     mounts: [],
     cores: 1,
     memoryBytes: null,
+    numaNode: null,
+    gpus: [],
+    user: null,
+    workdir: null,
     network: 'none',
     privileged: false,
+    timeLimitSeconds: null,
+    signal: 'SIGTERM',
+    graceSeconds: 10,
+    maxOutputBytes: null,
+    pack: null,
     ...change,
   }
+}
+
+/** A version that {@link createOrder} can be given. */
+export function imageOf(environment: string, version: number): VersionOrder {
+  return { environment, version, fileName: tarballFileName(environment, version), configDigest: null, manifestDigest: null }
 }
 
 /** The configuration file of a Runner in `workspace`. */

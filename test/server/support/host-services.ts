@@ -16,7 +16,7 @@ import { createVerifications } from '#server/environments/verifications.ts'
 import { createVersions } from '#server/environments/versions.ts'
 import { createNodes } from '#server/nodes/nodes.ts'
 import { createOperations } from '#server/operations/operations.ts'
-import { createOutput } from '#server/queue/output.ts'
+import { createOutput } from '#server/output/output.ts'
 import { createTaskStore } from '#server/queue/task-store.ts'
 import { createTasks } from '#server/queue/tasks.ts'
 import { createNodeModel } from '../node-model.ts'
@@ -36,7 +36,7 @@ export async function createHostServices(directory: string) {
   const verifications = createVerifications({ operations, tarballs, versions, marks })
   const node = createNodeModel()
   const tasks = createTasks({ store, nodes, versions, marks, verifications, dispatcher: node.dispatcher, docker: { network: 'host', tasks_privileged: false, additional_mounts: [], allowed_mounts: [] } })
-  const output = createOutput({ store, paths })
+  const output = createOutput({ tasks: store, paths, nodes, dispatcher: node.dispatcher, keepDays: 0 })
   return {
     paths, tarballs, database, operations, nodes, store, marks, versions, verifications, node, tasks, output,
     rollbacks: createRollbacks({ operations, tarballs, versions, marks }),

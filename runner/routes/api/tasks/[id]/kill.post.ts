@@ -2,4 +2,4 @@ import { runnerApi } from '#core/api/runner.ts'
 import { defineEndpoint } from '#core/http/endpoint-handler.ts'
 import { useContext } from '#runner/context.ts'
 
-export default defineEndpoint(runnerApi.killTask, ({ params }) => useContext().tasks.kill(params.id))
+export default defineEndpoint(runnerApi.killTask, ({ params, body }) => useContext().tasks.kill({ ...params, ...body }))

@@ -1,0 +1,2 @@
+/** Writes the program into the file `outfile`. */
+export declare function buildSupervisor(options: { outfile: string }): Promise<void>

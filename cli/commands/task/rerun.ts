@@ -1,0 +1,33 @@
+import { defineCommand } from '../../framework/command.ts'
+import { printLine, printObjects, tell } from '../../framework/output.ts'
+import { ids } from './ids.ts'
+
+export const rerunTask = defineCommand({
+  description: 'Submit tasks again as new ones: the same version, command, variables, mounts and all',
+  notes: `Prints the ids of the new tasks; --wait, --follow and the exit code are as with "hakuriver task submit".
+
+Example: hakuriver task rerun 01ja3v8xk2m4n6p8q0r2s4t6v8 --latest --wait`,
+  args: {
+    ...ids,
+    latest: { type: 'boolean', description: "In the environment's current version instead of the pinned one" },
+    wait: { type: 'boolean', description: 'Wait for the end and exit as the task does; shows the output of a single task' },
+    follow: { type: 'boolean', alias: 'f', description: 'The same, and show the output of a batch too' },
+  },
+  async run({ args }) {
+    const { connect } = await import('../../framework/connection.ts')
+    const { loginName } = await import('../../framework/login-name.ts')
+    const { tryAll } = await import('../../framework/try-all.ts')
+    const { waitForSubmitted } = await import('../../tasks/wait-submitted.ts')
+    const { client } = connect(args)
+    const isWaiting = args.wait || args.follow
+    const { results, code } = await tryAll(args.id, { program: 'hakuriver task', json: args.json }, async (id) => {
+      const { tasks } = await client.call('rerunTask', { params: { id }, body: { latest: args.latest, submitter: loginName() } })
+      if (!args.json) for (const task of tasks) await (isWaiting ? tell(task.id) : printLine(task.id))
+      return tasks
+    })
+    const tasks = results.flat()
+    if (isWaiting) return Math.max(code, await waitForSubmitted(client, tasks, { json: args.json, follow: args.follow, notifyCommand: undefined }))
+    if (args.json) await printObjects(tasks)
+    return code
+  },
+})

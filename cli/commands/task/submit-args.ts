@@ -1,0 +1,38 @@
+import type { CommandArgs } from '../../framework/command.ts'
+
+/** Everything that can be said about a submission. */
+export const submitArgs = {
+  container: { type: 'string', required: true, valueHint: 'environment', description: 'Environment to run in, NAME or NAME@VERSION; NULL for a plain process without a container' },
+  target: { type: 'string', multiple: true, valueHint: 'target', description: 'Where to run, HOST[:NUMA][::GPU,GPU], one task for each; without it the Host picks a node' },
+  cores: { type: 'string', valueHint: 'number', description: 'Cores to reserve and limit to, 1 unless given; 0 reserves nothing and sets no limit' },
+  memory: { type: 'string', valueHint: 'size', description: 'Memory to reserve and limit to, such as 512M or 24G; without it no limit' },
+  gpus: { type: 'string', valueHint: 'number', description: 'So many GPUs of one node' },
+  'gpu-memory': { type: 'string', valueHint: 'size', description: 'Least memory of each of them, such as 24G' },
+  env: { type: 'string', multiple: true, valueHint: 'name[=value]', description: 'Environment variable of the task; NAME alone takes the value from here' },
+  'env-file': { type: 'string', multiple: true, valueHint: 'file', description: 'File with a variable on each line; --env goes before it' },
+  mount: { type: 'string', multiple: true, valueHint: 'src:dst[:ro]', description: 'Directory of the node, seen in the task' },
+  user: { type: 'string', valueHint: 'uid[:gid]', description: "Whom it runs as; else the Host's default" },
+  workdir: { type: 'string', valueHint: 'directory', description: 'Where it begins; else /shared' },
+  network: { type: 'string', valueHint: 'network', description: "Docker network, such as host, bridge or none; else the Host's default" },
+  privileged: { type: 'boolean', description: 'Run it privileged' },
+  name: { type: 'string', valueHint: 'text', description: 'A name for people' },
+  priority: { type: 'string', valueHint: 'number', description: 'Higher goes first: -1000 to 1000, 0 unless given' },
+  hold: { type: 'boolean', description: 'Keep it in the queue until "hakuriver task release ID"' },
+  at: { type: 'string', valueHint: 'time', description: 'Not before this time, such as 2026-02-03T14:00, 14:00 or now+10m' },
+  after: { type: 'string', multiple: true, valueHint: '[ok|any|fail:]id', description: 'Only when this task has succeeded (ok, unless said), ended (any) or ended otherwise (fail)' },
+  retry: { type: 'string', valueHint: 'number', description: 'So many more executions after one that failed, was lost, or ran out of memory or time' },
+  'time-limit': { type: 'string', valueHint: 'duration', description: 'End it as timed_out after so long, such as 90 (seconds), 10m, 1h30m or 1-12:00:00' },
+  signal: { type: 'string', valueHint: 'name', description: 'What a killed or timed out task gets first; TERM unless given' },
+  grace: { type: 'string', valueHint: 'duration', description: 'How long it then has; 10s unless given' },
+  array: { type: 'string', valueHint: 'indexes', description: 'A task for each number, such as 1-1000, 1,3,7-9, 0-100:10, or 1-1000%50 for 50 at a time' },
+  'each-line': { type: 'string', valueHint: 'file', description: 'A task for each line of a file; - for standard input' },
+  sweep: { type: 'string', multiple: true, valueHint: 'parameters', description: "A task for each combination, such as 'lr=0.1,0.01 seed=1..10'" },
+  parallel: { type: 'string', valueHint: 'number', description: 'So many tasks of the batch at a time' },
+  pack: { type: 'boolean', description: 'Items on one node share one warm container: for many short ones' },
+  notify: { type: 'string', valueHint: 'url|command', description: 'URL that the Host posts the ended task to, or with --wait a command to run here then' },
+  wait: { type: 'boolean', description: 'Wait for the end and exit as the task does; shows the output of a single task' },
+  follow: { type: 'boolean', alias: 'f', description: 'The same, and show the output of a batch too' },
+  'dry-run': { type: 'boolean', description: 'Tell where each task would run and what has to be loaded there, and store nothing' },
+  key: { type: 'string', valueHint: 'text', description: 'Submitting again with the same key makes nothing new, and prints the same' },
+} as const satisfies CommandArgs
+export type SubmitArgs = typeof submitArgs

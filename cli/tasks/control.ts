@@ -1,0 +1,27 @@
+import type { Task } from '#core/api/schemas.ts'
+import { connect, type ConnectionArgs, type HostClient } from '../framework/connection.ts'
+import { printJson, printLine } from '../framework/output.ts'
+import { tryAll } from '../framework/try-all.ts'
+import { describeStanding } from './describe.ts'
+
+export type ControlArgs = ConnectionArgs & { id: readonly string[]; json: boolean }
+
+const endpoints = { kill: 'killTask', pause: 'pauseTask', resume: 'resumeTask', hold: 'holdTask', release: 'releaseTask', retry: 'retryTask' } as const
+export type ControlAction = keyof typeof endpoints
+
+/** Asks for a change of tasks and prints where they stand now: a kill or a pause takes its time to reach the node. Resolves to the exit code. */
+export function controlTasks(action: ControlAction, args: ControlArgs): Promise<number> {
+  return forTasks(args, (client, id) => client.call(endpoints[action], { params: { id } }))
+}
+
+/** Does something to each task and prints what it answers. Resolves to the exit code of the worst. */
+export async function forTasks(args: ControlArgs, work: (client: HostClient, id: string) => Promise<Task>): Promise<number> {
+  const { client } = connect(args)
+  const { results, code } = await tryAll(args.id, { program: 'hakuriver task', json: args.json }, async (id) => {
+    const task = await work(client, id)
+    if (!args.json) await printLine(describeStanding(task))
+    return task
+  })
+  if (args.json) await printJson(args.id.length === 1 ? results[0] : results)
+  return code
+}

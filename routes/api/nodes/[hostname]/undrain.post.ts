@@ -1,0 +1,8 @@
+import { hostApi } from '#core/api/host.ts'
+import { defineEndpoint } from '#core/http/endpoint-handler.ts'
+import { useContext } from '#server/context.ts'
+
+export default defineEndpoint(hostApi.undrainNode, async ({ params }) => {
+  const { nodes, tasks } = useContext()
+  return tasks.toNode(await nodes.undrain(params.hostname))
+})

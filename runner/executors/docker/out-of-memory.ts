@@ -1,0 +1,58 @@
+import { setTimeout } from 'node:timers/promises'
+import type { ContainerDetails } from '#core/engine/engine.ts'
+import type { KernelLog } from '../../hardware/kernel-log.ts'
+
+/** Tells executions that were ended for want of memory from others. */
+export interface OutOfMemory {
+  /**
+   * Whether something in the container was.
+   *
+   * The Engine's own flag is not to be leaned on: where many things happen at once it is late, or lost for good when the container ends with
+   * the process that was killed. The kernel's log is certain where it may be read.
+   *
+   * @param inspect asks the Engine again
+   */
+  happened(container: EndedContainer, inspect: () => Promise<ContainerDetails | undefined>): Promise<boolean>
+}
+
+export interface EndedContainer extends Pick<ContainerDetails, 'id' | 'outOfMemory'> {
+  exitCode: number
+  memoryBytes: number | null
+}
+
+export function createOutOfMemory({ log, closing }: { log: KernelLog | undefined; closing: AbortSignal }): OutOfMemory {
+  return {
+    async happened(container, inspect) {
+      if (container.outOfMemory) return true
+      if (log) return wasKilled(container, log)
+      if (container.exitCode !== KILLED && container.memoryBytes === null) return false
+      for (let waited = 0; waited < FLAG_PATIENCE_MS; waited += FLAG_POLL_MS) {
+        await setTimeout(FLAG_POLL_MS, undefined, { signal: closing })
+        if ((await inspect())?.outOfMemory) return true
+      }
+      return false
+    },
+  }
+}
+
+// --- internal ---
+
+/** 128 + SIGKILL. */
+const KILLED = 137
+const FLAG_PATIENCE_MS = 600
+const FLAG_POLL_MS = 100
+/** Between the kill and the moment in which the Runner looks. */
+const RECENT_MS = 5000
+
+function wasKilled({ id, exitCode, memoryBytes }: EndedContainer, log: KernelLog): boolean {
+  const kills = log.readKills()
+  if (kills.some(({ cgroup }) => cgroup?.includes(id))) return true
+  if (exitCode !== KILLED || memoryBytes === null) return false
+  // The kernel names at most ten within five seconds: of the others it tells only how large they were.
+  const since = monotonicMs() - RECENT_MS
+  return kills.some(({ cgroup, isLimit, rssBytes, time }) => cgroup === undefined && isLimit && time > since && rssBytes !== undefined && rssBytes <= memoryBytes)
+}
+
+function monotonicMs(): number {
+  return Number(process.hrtime.bigint() / 1_000_000n)
+}

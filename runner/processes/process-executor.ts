@@ -1,0 +1,157 @@
+import { readFileSync } from 'node:fs'
+import { rm, statfs } from 'node:fs/promises'
+import { HakuError, isHakuError } from '#core/errors.ts'
+import { processDirectory, processPaths, type ProcessPaths } from '#core/paths.ts'
+import type { TaskRecord } from '../state/state.ts'
+import type { Executor, Exit, Found } from '../executors/executor.ts'
+import { TaskFailure } from '../executors/task-failure.ts'
+import type { TaskRun } from '../executors/task-run.ts'
+import { createProcess } from './create.ts'
+import { type EndedProcess, type ProcessOrder, readJson, type StartedProcess } from './files.ts'
+import { readOutput } from './read-output.ts'
+import { openScope, type Scope } from './scope/scope.ts'
+import type { ProcessServices } from './services.ts'
+import { type Known, readKnown, supervise, wasRebooted } from './supervision.ts'
+
+/** Executions without a container: a process of the node each, with a supervisor beside it. The handle is its directory. */
+export function createProcessExecutor(services: ProcessServices): Executor {
+  const { processes, supervisor: program, closing } = services
+  const pathsOf = ({ order: { id, instance } }: Pick<TaskRecord, 'order'>) => processPaths(processDirectory(processes, id, instance))
+  const signal = closing
+
+  /** Waits until it is known whether the process started. @throws `TaskFailure`: it did not */
+  async function untilStarted(paths: ProcessPaths): Promise<Known | undefined> {
+    const known = await supervise(paths, ({ started }) => started !== undefined, { program, signal }).catch((error: unknown) => {
+      throw isHakuError(error) ? new TaskFailure('start_failed', error) : error
+    })
+    const failure = known?.ended?.failure
+    if (failure) throw new TaskFailure(failure.reason, new Error(failure.message), known.ended?.exitCode ?? null)
+    return known
+  }
+
+  async function find(run: TaskRun): Promise<Found | undefined> {
+    const paths = pathsOf(run.record)
+    const known = readKnown(paths)
+    if (!known) return undefined
+    run.record.handle = paths.directory
+    if (!known.supervisor) return { status: 'created', started: null, finished: null }
+    const { started, ended } = (await untilStarted(paths)) ?? known
+    const status = ended ? 'ended' : scopeOf(paths)?.isFrozen() ? 'paused' : 'running'
+    return { status, started: started?.started ?? null, finished: ended?.finished ?? null }
+  }
+
+  return {
+    async removeEarlier({ record: { order } }) {
+      for (let instance = 1; instance < order.instance; instance++) await removeExecution(processPaths(processDirectory(processes, order.id, instance)))
+    },
+
+    find,
+
+    async create(run) {
+      const found = await find(run)
+      if (found) return found
+      const paths = pathsOf(run.record)
+      await createProcess(run, paths, services)
+      run.record.handle = paths.directory
+      return { status: 'created', started: null, finished: null }
+    },
+
+    async start({ record }) {
+      const paths = pathsOf(record)
+      if (!(await untilStarted(paths))) throw new TaskFailure('node_forgot', new Error(REMOVED))
+      return readOutput(paths, { follow: true, closing })
+    },
+
+    async wait(run) {
+      const paths = pathsOf(run.record)
+      const tell = createTeller(run, paths)
+      await tell()
+      const known = await supervise(paths, () => false, { program, signal, onLook: tell })
+      return exitOf(known)
+    },
+
+    readOutput: ({ record }, { follow }) => Promise.resolve(readOutput(pathsOf(record), { follow, closing })),
+
+    lookInto({ record }) {
+      const ended = readJson<EndedProcess>(pathsOf(record).ended)
+      return Promise.resolve(ended ? { outOfMemory: ended.outOfMemory } : 'gone')
+    },
+
+    runningMs({ record }) {
+      const started = readJson<StartedProcess>(pathsOf(record).started)
+      return Promise.resolve(started ? Math.max(0, uptimeMs() - (started.startTime * 1000) / TICKS_PER_SECOND) : 0)
+    },
+
+    async signal({ record }, name) {
+      const scope = scopeOf(pathsOf(record))
+      if (!scope) return
+      if (name !== 'SIGKILL') {
+        scope.signal(name)
+        return scope.thaw()
+      }
+      const left = await scope.kill(KILL_PATIENCE_MS)
+      if (left > 0) throw new HakuError('internal.error', `${left} of its processes do not end, not even by SIGKILL: they wait for a device or a file system that does not answer.`)
+    },
+
+    pause: ({ record }) => runningScope(pathsOf(record)).freeze(),
+    resume: ({ record }) => runningScope(pathsOf(record)).thaw(),
+    remove: (record) => removeExecution(pathsOf(record)),
+  }
+}
+
+/** Ends and removes what is left of an execution, supervised or not. Idempotent. */
+export async function removeExecution(paths: ProcessPaths): Promise<void> {
+  const scope = scopeOf(paths)
+  if (scope) {
+    await scope.kill(KILL_PATIENCE_MS)
+    await scope.remove()
+  }
+  await rm(paths.directory, { recursive: true, force: true })
+}
+
+// --- internal ---
+
+const KILL_PATIENCE_MS = 2000
+const REMOVED = 'The directory of the process was removed behind our back.'
+/** What the kernel counts for programs: it is the same on all architectures. */
+const TICKS_PER_SECOND = 100
+/** Less is none: file systems keep some for themselves. */
+const FULL_BYTES = 64 * 1024
+
+function scopeOf(paths: ProcessPaths): Scope | undefined {
+  const order = readJson<ProcessOrder>(paths.order)
+  return order && openScope(order.scope, readJson<StartedProcess>(paths.started))
+}
+
+/** @throws `engine.conflict` */
+function runningScope(paths: ProcessPaths): Scope {
+  const scope = scopeOf(paths)
+  if (!scope || readJson(paths.ended) !== undefined) throw new HakuError('engine.conflict', 'The process has ended.')
+  return scope
+}
+
+function exitOf(known: Known | undefined): Exit {
+  if (!known) return 'gone'
+  const { ended } = known
+  if (!ended) return { exitCode: null, interrupted: false, message: wasRebooted(known) ? 'The node was started again while the task ran.' : REMOVED }
+  if (ended.exitCode !== null) return { exitCode: ended.exitCode, interrupted: false }
+  return { exitCode: null, interrupted: false, message: ended.note ?? 'Nobody knows how the process ended.' }
+}
+
+function uptimeMs(): number {
+  return Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000
+}
+
+/** Tells people what is amiss while the process runs: limits that it does not have, and a disk that it waits for. */
+function createTeller(run: TaskRun, { directory, order }: ProcessPaths): () => Promise<void> {
+  const missing = readJson<ProcessOrder>(order)?.missing ?? null
+  let told: string | null = null
+  return async () => {
+    const { bavail, bsize } = await statfs(directory)
+    const isFull = bavail * bsize < FULL_BYTES
+    const message = isFull ? 'The disk of paths.state_dir is full on this node: the task waits with its output until there is space.' : missing
+    // Others tell of other things meanwhile.
+    if (message !== told) run.tell(message)
+    told = message
+  }
+}

@@ -1,0 +1,5 @@
+import { runnerApi } from '#core/api/runner.ts'
+import { defineEndpoint } from '#core/http/endpoint-handler.ts'
+import { useContext } from '#runner/context.ts'
+
+export default defineEndpoint(runnerApi.getTaskOutput, ({ params, query }) => useContext().openOutput({ ...params, ...query }))

@@ -1,0 +1,44 @@
+import type { EventEmitter } from 'node:events'
+import type { Task } from '#core/api/schemas.ts'
+import { isFinal } from '#core/tasks/states.ts'
+import { waitFor } from '../wait-for.ts'
+
+export type OutputStream = 'stdout' | 'stderr'
+
+/** What of a task its output needs. */
+export interface PrintingTask extends Pick<Task, 'id' | 'state' | 'instance' | 'items' | 'node' | 'started' | 'finished'> {
+  /** Final sizes of the output of its last execution, in bytes. */
+  stdoutBytes: number | null
+  stderrBytes: number | null
+}
+
+/** Tasks, and news of each that changes. */
+export interface PrintingTasks {
+  /** @throws `task.not_found` */
+  get(id: string): Promise<PrintingTask>
+  changes: Pick<EventEmitter<{ change: [Pick<Task, 'id'>] }>, 'on' | 'off'>
+}
+
+/** Whether this execution prints nothing more: the task has ended, or waits for its next one, or has come to that. */
+export function isOver(task: PrintingTask, instance: number): boolean {
+  return isFinal(task.state) || task.instance > instance || (task.instance === instance && task.state === 'queued')
+}
+
+/** How much an execution printed in all; `null` if nobody knows. */
+export function finalSize(task: PrintingTask, instance: number, stream: OutputStream): number | null {
+  if (task.instance !== instance || !isOver(task, instance)) return null
+  return stream === 'stdout' ? task.stdoutBytes : task.stderrBytes
+}
+
+/** Resolves when the task has changed, after `ms`, or when the client is gone. */
+export async function nextChange({ changes }: PrintingTasks, id: string, ms: number, signal: AbortSignal): Promise<void> {
+  let listener: ((task: Pick<Task, 'id'>) => void) | undefined
+  const changed = new Promise<void>((resolve) => {
+    listener = (task) => {
+      if (task.id === id) resolve()
+    }
+    changes.on('change', listener)
+  })
+  await waitFor(changed, ms, signal)
+  if (listener) changes.off('change', listener)
+}
