@@ -15,6 +15,7 @@ export const programs = {
   'hakuriver.host': ['host'],
   'hakuriver.runner': ['runner'],
   'hakuriver.init': ['init'],
+  hakurun: ['run'],
 }
 
 /**

@@ -1,7 +1,8 @@
-// Builds everything that runs: dist/host and dist/runner (Nitro), dist/bin and dist/cli (esbuild).
+// Builds everything that runs: dist/host and dist/runner (Nitro), dist/bin, dist/cli and dist/simulator (esbuild).
 import { fileURLToPath } from 'node:url'
 import { build, copyPublicAssets, createNitro, prepare } from 'nitropack'
 import { buildBins } from './bins.mjs'
+import { buildSimulator } from './simulator.mjs'
 import { buildSupervisor } from './supervisor.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -23,6 +24,7 @@ export async function buildAll({ log = console.error } = {}) {
   await buildNitro(root)
   await buildNitro(`${root}runner`)
   await buildSupervisor({ outfile: `${root}dist/runner/server/supervisor.cjs` })
+  await buildSimulator({ outDir: `${root}dist` })
   await buildBins({ outDir: `${root}dist` })
   log(`[hakuriver] built dist/host, dist/runner and dist/bin in ${((Date.now() - started) / 1000).toFixed(1)} s`)
 }

@@ -113,6 +113,12 @@ export function processDirectory(processes: string, taskId: string, instance: nu
   return join(processes, executionName(taskId, instance))
 }
 
+/** The execution that a name of {@link processDirectory} stands for; `undefined`: none. */
+export function parseExecutionName(name: string): { id: string; instance: number } | undefined {
+  const groups = /^(?<id>[0-9a-z]{26}(?:\.\d+)?)(?:-(?<instance>\d+))?$/.exec(name)?.groups
+  return groups?.['id'] === undefined ? undefined : { id: groups['id'], instance: Number(groups['instance'] ?? 1) }
+}
+
 /** What is in the directory of a task without a container. What which file means is in `docs/plain-processes.md`. */
 export function processPaths(directory: string) {
   return {
@@ -192,9 +198,9 @@ export function taskContainerName(taskId: string, instance: number): string {
   return `hakuriver-task-${executionName(taskId, instance)}`
 }
 
-/** The container that items of a batch share on a node: see `--pack`. */
-export function packContainerName(pack: string): string {
-  return `hakuriver-pack-${pack}`
+/** A container that items of a batch share on a node: see `--pack`. `variant` tells those apart that can not be one, as on two nodes of one Engine. */
+export function packContainerName(pack: string, variant: string): string {
+  return `hakuriver-pack-${pack}-${variant}`
 }
 
 // --- internal ---

@@ -21,6 +21,8 @@ import { createContainerExecutor } from './executors/docker/container-executor.t
 import { createCpuAllocator } from './executors/docker/cpus.ts'
 import { removeOrphans } from './executors/docker/orphans.ts'
 import { createOutOfMemory } from './executors/docker/out-of-memory.ts'
+import { createPackExecutor } from './executors/pack/pack-executor.ts'
+import { createWarmContainers } from './executors/pack/warm-containers.ts'
 import { createTasks, type Tasks } from './executors/tasks.ts'
 import { readOwnCpus } from './hardware/cpu-list.ts'
 import { createEngineProbe } from './hardware/engine-info.ts'
@@ -32,6 +34,9 @@ import { createHoldingsProbe } from './sync/holdings.ts'
 import { createImages } from './sync/images.ts'
 import { openLayerCache } from './sync/sharing/layer-cache.ts'
 import { createSharedLayers } from './sync/sharing/shared-layers.ts'
+import { plainServices } from './processes/plain.ts'
+import { createProcessExecutor } from './processes/process-executor.ts'
+import { removeOrphanProcesses } from './processes/remove.ts'
 import { createInventory } from './sync/inventory.ts'
 import { createPrefetches, type Prefetches } from './sync/prefetches.ts'
 
@@ -91,8 +96,10 @@ export async function createRunner(config: Config): Promise<Runner> {
   const kernelLog = openKernelLog()
   const services = { state, paths, hostname, localTempDir: config.paths.local_temp_dir, closing }
   const cpus = createCpuAllocator({ mode: config.docker.cpu_limit, state, numaNodes: hardware.numaNodes, cpus: readOwnCpus() })
-  const container = createContainerExecutor({ ...services, engine, images, cpus, outOfMemory: createOutOfMemory({ log: kernelLog, closing }), gpuDriver: config.docker.gpu_driver })
-  const executors = { container, pack: container, plain: container }
+  const containerServices = { ...services, engine, images, cpus, outOfMemory: createOutOfMemory({ log: kernelLog, closing }), gpuDriver: config.docker.gpu_driver }
+  const warm = createWarmContainers(containerServices)
+  const plain = plainServices({ ...services, cpus, processes: files.processes })
+  const executors = { container: createContainerExecutor(containerServices), pack: createPackExecutor({ ...containerServices, warm }), plain: createProcessExecutor(plain) }
   const tasks = createTasks({ services, executors, images, takesPlain: config.runner.plain_processes, onNews: (urgent) => link.news(urgent) })
 
   const link = createLink({
@@ -127,7 +134,9 @@ export async function createRunner(config: Config): Promise<Runner> {
     isSwept = true
     const sweep = async () => {
       await setTimeout(2000 * heartbeatSeconds, undefined, { signal: closing, ref: false })
+      if (config.runner.plain_processes) await removeOrphanProcesses(plain)
       await removeOrphans({ engine, state, hostname })
+      await warm.sweep()
       await images.sweep()
     }
     sweep().catch((error: unknown) => {

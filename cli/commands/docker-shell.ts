@@ -5,6 +5,7 @@ import { createLocalTerminal } from '../shell/local-terminal.ts'
 export const dockerShell = defineCommand({
   description: 'Open a shell in the running container of an environment',
   notes: "The exit code is the shell's own. Input may come from a pipe: echo 'id; exit 3' | hakuriver.docker-shell NAME",
+  example: 'hakuriver.docker-shell my-env',
   args: { name: { type: 'positional', description: 'Name of the environment' } },
   async run({ args }) {
     assertEnvironmentName(args.name)

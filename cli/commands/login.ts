@@ -5,6 +5,7 @@ import { printLine } from '../framework/output.ts'
 export const login = defineCommand({
   description: 'Store a token for the Host, after a look whether the Host takes it',
   notes: 'The token is asked for, or read from standard input when that is no terminal. It goes to ~/.hakuriver/credentials.json, readable for you alone.',
+  example: 'hakuriver login --host http://10.0.0.1:8000',
   args: {},
   async run({ args }) {
     const { createConnection, resolveHost } = await import('../framework/connection.ts')

@@ -76,6 +76,8 @@ export interface Command<A extends CommandArgs = CommandArgs> {
   isServer?: true
   /** Further lines of the help. */
   notes?: string
+  /** How it is used, a command on each line. */
+  example: string
   /** Does the work; resolves to the exit code, 0 if to nothing. Imports what is heavy only here. */
   run(context: CommandContext<A>): Promise<number | void>
 }

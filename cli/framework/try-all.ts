@@ -1,4 +1,4 @@
-import { HakuError, isHakuError } from '#core/errors.ts'
+import { type HakuError, isHakuError } from '#core/errors.ts'
 import { exitCodeOf, exitCodes } from './exit-codes.ts'
 import { reportError } from './report.ts'
 

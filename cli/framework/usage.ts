@@ -9,7 +9,7 @@ export async function renderHelp(entry: Command | CommandGroup, path: string[], 
   const text = isGroup(entry)
     ? await renderUsage({ meta, args: globalArgs, subCommands: Object.fromEntries(Object.entries(entry.commands).map(([name, sub]) => [name, { meta: { name, description: sub.description } }])) }, parent)
     : await renderUsage({ meta, args: usageArgs(entry) }, parent)
-  const notes = !isGroup(entry) && entry.notes ? `\n${entry.notes}\n` : ''
+  const notes = isGroup(entry) ? '' : `${entry.notes ? `\n${entry.notes}\n` : ''}\n${formatExample(entry.example)}\n`
   const whole = `${text.trimEnd()}\n${notes}`
   return colours ? whole : stripVTControlCharacters(whole).replace(/ +$/gm, '')
 }
@@ -21,10 +21,15 @@ export function wantsColours(stream: NodeJS.WriteStream): boolean {
 
 // --- internal ---
 
+function formatExample(example: string): string {
+  return example.split('\n').map((line, index) => `${index === 0 ? 'Example: ' : '         '}${line}`).join('\n')
+}
+
 function usageArgs(command: Command): ArgsDef {
   const args: ArgsDef = {}
   for (const [name, def] of Object.entries(allArgs(command))) {
     if (def.type === 'positional') args[def.multiple ? `${name}...` : name] = def
+    else if (def.type === 'string' && def.implied) args[name] = { ...def, valueHint: `[${def.valueHint}]` }
     else args[name] = def.type === 'string' && def.multiple ? { ...def, description: `${def.description} (repeatable)` } : def
   }
   return command.rest ? { ...args, [`${command.rest.name}...`]: { type: 'positional', description: command.rest.description } } : args

@@ -5,8 +5,8 @@ import type { HostClient } from '../framework/connection.ts'
 import { createLineBuffer } from '../framework/line-buffer.ts'
 import { createLimit } from '../framework/limit.ts'
 import { rejoin } from '../framework/rejoin.ts'
-import { followTask, type OutputWriters, waitForEnd } from './follow.ts'
-import { copyOutput, type OutputName, type OutputRange } from './output.ts'
+import { followTask, type OutputWriters, waitForEnd, writersOf } from './follow.ts'
+import { copyOutput, type OutputRange } from './output.ts'
 import { listPages } from './pages.ts'
 
 /** Each item holds two connections. */
@@ -23,7 +23,7 @@ const LOOKING_SHARE = 0.05
 export async function copyBatchOutput(client: HostClient, id: string, { writers, follow, range, onTask }: { writers: OutputWriters; follow: boolean; range: OutputRange; onTask?: ((task: Task) => void) | undefined }): Promise<Task> {
   if (follow) return followItems(client, id, writers, range, onTask)
   for (const item of (await begunItems(client, id)).sort((left, right) => (left.index ?? 0) - (right.index ?? 0))) {
-    await withLabel(labelOf(item), writers, (labelled) => Promise.all(entries(labelled).map(([name, write]) => copyOutput(client, item.id, name, { ...range, follow: false, reached: true, write }))))
+    await withLabel(labelOf(item), writers, (labelled) => Promise.all(writersOf(labelled).map(([name, write]) => copyOutput(client, item.id, name, { ...range, follow: false, reached: true, write }))))
   }
   return client.call('getTask', { params: { id } })
 }
@@ -35,7 +35,7 @@ export function labelOf({ id, index }: Pick<Task, 'id' | 'index'>): string {
 
 /** Has `copy` write by whole lines, each with `label` before it. */
 export async function withLabel<T>(label: string, writers: OutputWriters, copy: (labelled: OutputWriters) => Promise<T>): Promise<T> {
-  const buffers = entries(writers).map(([name, write]) => [name, createLineBuffer((lines) => write(addLabel(label, lines)))] as const)
+  const buffers = writersOf(writers).map(([name, write]) => [name, createLineBuffer((lines) => write(addLabel(label, lines)))] as const)
   const result = await copy(Object.fromEntries(buffers.map(([name, buffer]) => [name, (chunk: Buffer) => buffer.push(chunk)])))
   await Promise.all(buffers.map(([, buffer]) => buffer.end()))
   return result
@@ -46,10 +46,6 @@ export async function withLabel<T>(label: string, writers: OutputWriters, copy: 
 function addLabel(label: string, lines: Buffer): Buffer {
   // latin1 keeps every byte as it is.
   return Buffer.from(lines.toString('latin1').replace(/[^\r\n]*(?:\r\n|\n|\r)/g, `${label}$&`), 'latin1')
-}
-
-function entries(writers: OutputWriters) {
-  return Object.entries(writers) as [OutputName, (chunk: Buffer) => Promise<void>][]
 }
 
 async function begunItems(client: HostClient, id: string): Promise<Task[]> {

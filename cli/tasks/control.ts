@@ -1,6 +1,6 @@
 import type { Task } from '#core/api/schemas.ts'
 import { connect, type ConnectionArgs, type HostClient } from '../framework/connection.ts'
-import { printJson, printLine } from '../framework/output.ts'
+import { printLine, printObjects } from '../framework/output.ts'
 import { tryAll } from '../framework/try-all.ts'
 import { describeStanding } from './describe.ts'
 
@@ -22,6 +22,6 @@ export async function forTasks(args: ControlArgs, work: (client: HostClient, id:
     if (!args.json) await printLine(describeStanding(task))
     return task
   })
-  if (args.json) await printJson(args.id.length === 1 ? results[0] : results)
+  if (args.json) await printObjects(results, args.id.length)
   return code
 }

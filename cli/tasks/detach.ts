@@ -40,7 +40,7 @@ export function guardDetach(client: HostClient, ids: readonly string[]): DetachG
       if (['k', 'kill'].includes(letter)) void kill(client, ids)
     })
     question = { closed, close: () => lines.close() }
-    void closed.then(() => {
+    lines.once('close', () => {
       question = undefined
     })
   }

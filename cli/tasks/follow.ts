@@ -10,6 +10,11 @@ const WAIT_TIMEOUT_MS = 45_000
 
 export type OutputWriters = Partial<Record<OutputName, (chunk: Buffer) => Promise<void>>>
 
+/** Each output that is wanted, and where it goes. */
+export function writersOf(writers: OutputWriters) {
+  return Object.entries(writers) as [OutputName, (chunk: Buffer) => Promise<void>][]
+}
+
 export interface FollowOptions extends OutputRange {
   writers: OutputWriters
   onTask?: OnTask
@@ -24,7 +29,7 @@ export interface FollowOptions extends OutputRange {
  * @returns the task, ended unless an earlier execution was meant
  */
 export async function followTask(client: HostClient, id: string, { writers, onTask, onExecution, instance: wanted, offset, tail }: FollowOptions): Promise<Task> {
-  const copies = Object.entries(writers) as [OutputName, (chunk: Buffer) => Promise<void>][]
+  const copies = writersOf(writers)
   const copy = (instance: number, range: OutputRange) => Promise.all(copies.map(([name, write]) => copyOutput(client, id, name, { ...range, instance, follow: true, reached: true, write })))
   if (wanted !== undefined) {
     await copy(wanted, { offset, tail })

@@ -26,7 +26,7 @@ async function readTask(client: HostClient, id: string): Promise<TaskDetails & {
 async function printAll<T>(args: ControlArgs, read: (client: HostClient, id: string) => Promise<T>, describe: (value: T) => string): Promise<number> {
   const { client } = connect(args)
   const { results, code } = await tryAll(args.id, { program: 'hakuriver task', json: args.json }, (id) => read(client, id))
-  if (args.json) await printObjects(results)
+  if (args.json) await printObjects(results, args.id.length)
   else if (results.length > 0) await printLine(results.map(describe).join('\n\n'))
   return code
 }

@@ -24,8 +24,12 @@ export function countsText({ size, counts }: Counted): string {
   const ended = present.filter(({ state }) => isFinal(state))
   const bad = ended.filter(({ state }) => state !== 'succeeded').map(({ state, count }) => `${count} ${state}`)
   const live = present.filter(({ state }) => !isFinal(state)).map(({ state, count }) => `${count} ${state}`)
-  const sum = ended.reduce((total, { count }) => total + count, 0)
-  return [`${sum} of ${size} ended${bad.length > 0 ? ` (${bad.join(', ')})` : ''}`, ...live].join(', ')
+  return [`${endedCount(counts)} of ${size} ended${bad.length > 0 ? ` (${bad.join(', ')})` : ''}`, ...live].join(', ')
+}
+
+/** How many items have ended. */
+export function endedCount(counts: Counted['counts']): number {
+  return taskStates.filter(isFinal).reduce((sum, state) => sum + (counts[state] ?? 0), 0)
 }
 
 // --- internal ---

@@ -1,9 +1,8 @@
-import { once } from 'node:events'
 import type { Task } from '#core/api/schemas.ts'
 import type { HostClient } from '../framework/connection.ts'
 import { exitCodes } from '../framework/exit-codes.ts'
 import { createLimit } from '../framework/limit.ts'
-import { print, tell } from '../framework/output.ts'
+import { print, printError, tell } from '../framework/output.ts'
 import { copyBatchOutput, labelOf, withLabel } from './batch-output.ts'
 import { type DetachGuard, guardDetach } from './detach.ts'
 import { followTask, type OutputWriters, waitForEnd } from './follow.ts'
@@ -76,7 +75,7 @@ export function ownOutputs(guard?: DetachGuard): Record<OutputName, (chunk: Buff
     },
     async stderr(chunk) {
       await guard?.quiet()
-      if (!process.stderr.write(chunk)) await once(process.stderr, 'drain')
+      await printError(chunk)
     },
   }
 }

@@ -5,7 +5,7 @@ import { readAnswer } from './answers.ts'
 import type { ContainerDetails, ContainerSpec, ContainerStatus, ContainerSummary, Engine } from './engine.ts'
 import { segment, type Transport } from './transport.ts'
 
-type ContainerCalls = Pick<Engine, 'createContainer' | 'inspectContainer' | 'listContainers' | 'startContainer' | 'stopContainer' | 'signalContainer' | 'pauseContainer' | 'unpauseContainer' | 'removeContainer' | 'waitContainer' | 'attachOutput' | 'readLogs' | 'commitContainer'>
+type ContainerCalls = Pick<Engine, 'createContainer' | 'inspectContainer' | 'listContainers' | 'startContainer' | 'stopContainer' | 'signalContainer' | 'limitContainer' | 'pauseContainer' | 'unpauseContainer' | 'removeContainer' | 'waitContainer' | 'attachOutput' | 'readLogs' | 'commitContainer'>
 
 const status = z.enum(['created', 'running', 'paused', 'restarting', 'removing', 'exited', 'dead'])
 const labelMap = z.record(z.string(), z.string()).nullish()
@@ -57,6 +57,9 @@ export function containerCalls(transport: Transport): ContainerCalls {
     // 304, "is so already", is a good answer to both.
     startContainer: async (id) => void (await post(id, 'start', 'start')),
     stopContainer: async (id, graceSeconds) => void (await post(id, 'stop', 'stop', { t: Math.ceil(graceSeconds) })),
+    async limitContainer(id, limits) {
+      await transport.call({ method: 'POST', path: `/containers/${segment(id)}/update`, what: `limit the container ${quote(id)}`, body: toLimits(limits) })
+    },
     signalContainer: async (id, signal) => void (await post(id, 'kill', `send ${signal} to`, { signal })),
     pauseContainer: async (id) => void (await post(id, 'pause', 'pause')),
     unpauseContainer: async (id) => void (await post(id, 'unpause', 'resume')),
@@ -130,10 +133,9 @@ function toCreateBody(spec: ContainerSpec): Record<string, unknown> {
     HostConfig: {
       Init: true,
       ...(spec.network !== undefined && { NetworkMode: spec.network }),
-      ...(spec.cores && { NanoCpus: Math.round(spec.cores * 1e9) }),
       ...(spec.cpus !== undefined && { CpusetCpus: spec.cpus }),
       ...(spec.memoryNodes !== undefined && { CpusetMems: spec.memoryNodes }),
-      ...(spec.memoryBytes !== undefined && { Memory: spec.memoryBytes, MemorySwap: spec.memoryBytes }),
+      ...toLimits(spec),
       ...(spec.pidsLimit !== undefined && { PidsLimit: spec.pidsLimit }),
       ...(spec.devices && { DeviceRequests: [{ Driver: spec.devices.driver, DeviceIDs: spec.devices.ids, ...(spec.devices.driver === 'nvidia' && { Capabilities: [['gpu']] }) }] }),
       ...(spec.privileged && { Privileged: true }),
@@ -142,6 +144,10 @@ function toCreateBody(spec: ContainerSpec): Record<string, unknown> {
       Mounts: spec.mounts.map(({ source, target, readOnly }) => ({ Type: 'bind', Source: source, Target: target, ReadOnly: readOnly })),
     },
   }
+}
+
+function toLimits({ cores, memoryBytes }: Pick<ContainerSpec, 'cores' | 'memoryBytes'>): Record<string, number> {
+  return { ...(cores && { NanoCpus: Math.round(cores * 1e9) }), ...(memoryBytes !== undefined && { Memory: memoryBytes, MemorySwap: memoryBytes }) }
 }
 
 /** Docker's zero time means never. */

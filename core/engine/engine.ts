@@ -103,6 +103,17 @@ export interface ExecSpec {
   rows?: number
 }
 
+/** What became of a process in a container. */
+export interface ExecDetails {
+  /** `created`: it was never started. */
+  status: 'created' | 'running' | 'ended'
+  /** `undefined`: it has not ended, or nobody knows. */
+  exitCode: number | undefined
+  /** As the Engine's machine counts; 0: it has not been started. */
+  pid: number
+  containerId: string
+}
+
 /** A process in a container, with its pipes or terminal. */
 export interface ExecSession {
   /**
@@ -167,6 +178,8 @@ export interface Engine {
   startContainer(id: string): Promise<void>
   /** SIGTERM, then SIGKILL after `graceSeconds`. Idempotent. */
   stopContainer(id: string, graceSeconds: number): Promise<void>
+  /** Changes the limits of a running container. */
+  limitContainer(id: string, limits: Pick<ContainerSpec, 'cores' | 'memoryBytes'>): Promise<void>
   /** Sends a signal to its main process. @throws `container.not_running` if it has ended or is paused */
   signalContainer(id: string, signal: string): Promise<void>
   pauseContainer(id: string): Promise<void>
@@ -186,6 +199,12 @@ export interface Engine {
    * @throws `container.not_running`, `container.not_found`
    */
   exec(id: string, spec: ExecSpec): Promise<ExecSession>
+  /** The first half of {@link exec}, for a process without input that outlives its reader. Resolves to its id. @throws `container.not_running`, `container.not_found` */
+  createExec(id: string, spec: Omit<ExecSpec, 'tty' | 'columns' | 'rows'>): Promise<string>
+  /** The second half. The multiplexed output, once for all: who has lost it can not get it again. @throws as {@link exec}; `engine.conflict` if it was started before */
+  startExec(execId: string): Promise<Readable>
+  /** `undefined`: the Engine does not know it, such as after its restart, or some minutes after its end. */
+  inspectExec(execId: string): Promise<ExecDetails | undefined>
 
   /** All images, those without a name and those that others are built on too. */
   listImages(): Promise<ImageSummary[]>

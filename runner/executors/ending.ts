@@ -1,5 +1,6 @@
 import type { TaskReport } from '#core/api/schemas.ts'
 import { printable } from '#core/names.ts'
+import type { TaskReason } from '#core/tasks/states.ts'
 import type { TaskRecord } from '../state/state.ts'
 
 export type Ending = Pick<TaskReport, 'state' | 'reason' | 'message' | 'exitCode'>
@@ -9,7 +10,9 @@ export interface EndFacts {
   /** `undefined`: what was running is gone, and nobody knows how it ended. */
   exitCode: number | undefined
   /** Why nobody knows its exit code, where that is known. */
-  whyUnknown: string | undefined
+  whyUnknown?: { message: string; reason?: TaskReason } | undefined
+  /** What people should know of it beside its ending. */
+  note?: string | undefined
   outOfMemory: boolean
   /** What was said about a command that could not be executed. */
   commandFailure: string | undefined
@@ -20,7 +23,8 @@ export interface EndFacts {
 /** What the end of an execution means for its task. */
 export function judgeEnd(facts: EndFacts): Ending {
   const ending = judge(facts)
-  return facts.lost === undefined ? ending : { ...ending, message: [ending.message, `Output is missing: ${facts.lost}.`].filter(Boolean).join(' ') }
+  const lost = facts.lost === undefined ? undefined : `Output is missing: ${facts.lost}.`
+  return { ...ending, message: [ending.message, facts.note, lost].filter(Boolean).join(' ') || null }
 }
 
 /** The ending of one that was to be ended, before or after it had begun. Whatever came first is why. */
@@ -33,7 +37,7 @@ export function wantedEnding({ order, isTimedOut }: EndFacts['record'], exitCode
 
 function judge({ record, exitCode, whyUnknown, outOfMemory, commandFailure }: EndFacts): Ending {
   if (record.wish === 'kill' || record.isTimedOut) return wantedEnding(record, exitCode ?? null)
-  if (exitCode === undefined) return { state: 'failed', reason: 'node_forgot', message: whyUnknown ?? 'What ran the task was removed behind our back.', exitCode: null }
+  if (exitCode === undefined) return { state: 'failed', reason: whyUnknown?.reason ?? 'node_forgot', message: whyUnknown?.message ?? 'What ran the task was removed behind our back.', exitCode: null }
   if (exitCode === 0) return { state: 'succeeded', reason: null, message: null, exitCode }
   if (outOfMemory) {
     const { memoryBytes } = record.order

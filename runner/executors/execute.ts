@@ -95,13 +95,14 @@ type End = { exit: Exit } & Awaited<ReturnType<typeof collectOutput>>
 async function describeEnd(run: TaskRun, executor: Executor, { exit, sizes, lost }: End): Promise<Ending> {
   const { record } = run
   const exitCode = exit === 'gone' ? undefined : (exit.exitCode ?? undefined)
-  const whyUnknown = exit !== 'gone' && exit.exitCode === null ? exit.message : undefined
-  const facts = { record, exitCode, whyUnknown, outOfMemory: false, commandFailure: undefined, lost: exit === 'gone' ? undefined : lost }
+  const whyUnknown = exit !== 'gone' && exit.exitCode === null ? exit : undefined
+  const note = exit !== 'gone' && exit.exitCode !== null ? exit.note : undefined
+  const facts = { record, exitCode, whyUnknown, note, outOfMemory: false, commandFailure: undefined, lost: exit === 'gone' ? undefined : lost }
   if (!exitCode || record.wish === 'kill' || record.isTimedOut) return judgeEnd(facts)
   // Only a failure is looked into: a success has no time for it.
   const details = await executor.lookInto(run, { exitCode, sizes })
   if (details === 'gone') return judgeEnd({ ...facts, exitCode: undefined, lost: undefined })
-  return judgeEnd({ ...facts, outOfMemory: details.outOfMemory, commandFailure: details.commandFailure })
+  return judgeEnd({ ...facts, outOfMemory: details.outOfMemory, commandFailure: details.commandFailure, exitCode: details.exitCode ?? exitCode })
 }
 
 function endingOf(run: TaskRun, error: unknown): Ending {

@@ -1,5 +1,6 @@
 import type { SignalName } from '#core/api/schemas.ts'
 import type { OutputChunk } from '#core/engine/demultiplex.ts'
+import type { TaskReason } from '#core/tasks/states.ts'
 import type { TaskRecord } from '../state/state.ts'
 import type { Positions } from './output-files.ts'
 import type { TaskRun } from './task-run.ts'
@@ -20,9 +21,11 @@ export type Exit =
       exitCode: number
       /** What served the streams was away meanwhile, so they are not to be trusted: all output is read again. */
       interrupted: boolean
+      /** What people should know of it beside its ending. */
+      note?: string | undefined
     }
-  /** It has ended and its output is all there, but its exit code is lost: `message` says why. */
-  | { exitCode: null; interrupted: false; message: string }
+  /** It has ended and its output is all there, but its exit code is lost: `message` says why. `node_forgot` unless another reason is given. */
+  | { exitCode: null; interrupted: false; message: string; reason?: TaskReason }
   /** What was made is not there any more, and nobody knows how it ended. */
   | 'gone'
 
@@ -39,6 +42,8 @@ export interface EndDetails {
   outOfMemory: boolean
   /** What was said about a command that could not be executed. */
   commandFailure?: string | undefined
+  /** The exit code to tell instead. */
+  exitCode?: number | undefined
 }
 
 /** Some of the output is gone for good. The message says why, as the end of "Output is missing: …". */
@@ -60,6 +65,8 @@ export class OutputLost extends Error {
  * - All methods may be called again after a crash of the Runner at any point.
  */
 export interface Executor {
+  /** Whether `readOutput` can be called as often as one likes; else the stream of `start` is all there is. */
+  readonly keepsOutput: boolean
   /**
    * Ends and removes what earlier instances of the same task have left here and nobody remembers, such as after the loss of the
    * state. Called before `create` of a second or later instance; those that are remembered have ended by then.

@@ -20,8 +20,8 @@ export async function enforceTimeLimit(run: TaskRun, executor: Pick<Executor, 'r
     for (let left = end - performance.now(); left > 0; left = end - performance.now()) await setTimeout(Math.min(left, MAX_PAUSE_MS), undefined, { signal: over })
     if (over.aborted || run.ending.aborted) return
     record.isTimedOut = true
-    // On the disk first: why it ended must not depend on whether the Runner lives on.
-    await state.save(record)
+    // On the disk first: why it ended must not depend on whether the Runner lives on. A disk that is full is no reason to let it run.
+    await state.save(record).catch(() => state.saveSoon(record))
     run.end()
   } catch (error) {
     if (!over.aborted) throw error

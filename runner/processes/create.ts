@@ -24,7 +24,7 @@ export async function createProcess(run: TaskRun, paths: ProcessPaths, services:
   await services.cpus.take(run.record)
   const user = await resolveUser(order.user)
   const { cores = 0, cpus = null, memoryNodes = null } = services.cpus.limits(run.record)
-  const env = { PATH, HOME: user.home, ...taskVariables(order, services.hostname), ...gpuVariables(order), HAKURIVER_ENVIRONMENT: 'NULL', HAKURIVER_INSTANCE: String(order.instance) }
+  const env: Record<string, string> = { PATH, HOME: user.home, ...taskVariables(order, services.hostname), ...gpuVariables(order), HAKURIVER_ENVIRONMENT: 'NULL', HAKURIVER_INSTANCE: String(order.instance) }
   try {
     const workdir = order.workdir ?? (await makeDataDirectory(services.paths.data))
     // Left by a crash before its order was written.

@@ -57,6 +57,12 @@ export function readEnvironment(pid: number): string[] {
   return readProc(`${pid}/environ`)?.split('\0') ?? []
 }
 
+/** Its number in the innermost container that it is in; `undefined`: it is gone. */
+export function innerPid(pid: number): number | undefined {
+  const numbers = /^NSpid:\s*(?<numbers>.*)$/m.exec(readProc(`${pid}/status`) ?? '')?.groups?.['numbers']?.trim().split(/\s+/)
+  return numbers === undefined ? undefined : Number(numbers.at(-1))
+}
+
 /** Sends a signal. One that has ended is as good; one that is not ours to end is found by whoever counts what is left. */
 export function sendSignal(pid: number, signal: NodeJS.Signals): void {
   try {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { rm, statfs } from 'node:fs/promises'
+import { statfs } from 'node:fs/promises'
 import { HakuError, isHakuError } from '#core/errors.ts'
 import { processDirectory, processPaths, type ProcessPaths } from '#core/paths.ts'
 import type { TaskRecord } from '../state/state.ts'
@@ -9,7 +9,8 @@ import type { TaskRun } from '../executors/task-run.ts'
 import { createProcess } from './create.ts'
 import { type EndedProcess, type ProcessOrder, readJson, type StartedProcess } from './files.ts'
 import { readOutput } from './read-output.ts'
-import { openScope, type Scope } from './scope/scope.ts'
+import { removeExecution, scopeOf } from './remove.ts'
+import type { Scope } from './scope/scope.ts'
 import type { ProcessServices } from './services.ts'
 import { type Known, readKnown, supervise, wasRebooted } from './supervision.ts'
 
@@ -41,6 +42,8 @@ export function createProcessExecutor(services: ProcessServices): Executor {
   }
 
   return {
+    keepsOutput: true,
+
     async removeEarlier({ record: { order } }) {
       for (let instance = 1; instance < order.instance; instance++) await removeExecution(processPaths(processDirectory(processes, order.id, instance)))
     },
@@ -64,10 +67,11 @@ export function createProcessExecutor(services: ProcessServices): Executor {
 
     async wait(run) {
       const paths = pathsOf(run.record)
-      const tell = createTeller(run, paths)
+      const missing = readJson<ProcessOrder>(paths.order)?.missing ?? null
+      const tell = createTeller(run, paths, missing)
       await tell()
       const known = await supervise(paths, () => false, { program, signal, onLook: tell })
-      return exitOf(known)
+      return exitOf(known, missing)
     },
 
     readOutput: ({ record }, { follow }) => Promise.resolve(readOutput(pathsOf(record), { follow, closing })),
@@ -99,29 +103,15 @@ export function createProcessExecutor(services: ProcessServices): Executor {
   }
 }
 
-/** Ends and removes what is left of an execution, supervised or not. Idempotent. */
-export async function removeExecution(paths: ProcessPaths): Promise<void> {
-  const scope = scopeOf(paths)
-  if (scope) {
-    await scope.kill(KILL_PATIENCE_MS)
-    await scope.remove()
-  }
-  await rm(paths.directory, { recursive: true, force: true })
-}
-
 // --- internal ---
 
+/** Of one SIGKILL: whoever sends it repeats it. */
 const KILL_PATIENCE_MS = 2000
 const REMOVED = 'The directory of the process was removed behind our back.'
 /** What the kernel counts for programs: it is the same on all architectures. */
 const TICKS_PER_SECOND = 100
 /** Less is none: file systems keep some for themselves. */
 const FULL_BYTES = 64 * 1024
-
-function scopeOf(paths: ProcessPaths): Scope | undefined {
-  const order = readJson<ProcessOrder>(paths.order)
-  return order && openScope(order.scope, readJson<StartedProcess>(paths.started))
-}
 
 /** @throws `engine.conflict` */
 function runningScope(paths: ProcessPaths): Scope {
@@ -130,11 +120,11 @@ function runningScope(paths: ProcessPaths): Scope {
   return scope
 }
 
-function exitOf(known: Known | undefined): Exit {
+function exitOf(known: Known | undefined, missing: string | null): Exit {
   if (!known) return 'gone'
   const { ended } = known
   if (!ended) return { exitCode: null, interrupted: false, message: wasRebooted(known) ? 'The node was started again while the task ran.' : REMOVED }
-  if (ended.exitCode !== null) return { exitCode: ended.exitCode, interrupted: false }
+  if (ended.exitCode !== null) return { exitCode: ended.exitCode, interrupted: false, note: [ended.note, missing].filter(Boolean).join(' ') }
   return { exitCode: null, interrupted: false, message: ended.note ?? 'Nobody knows how the process ended.' }
 }
 
@@ -143,12 +133,11 @@ function uptimeMs(): number {
 }
 
 /** Tells people what is amiss while the process runs: limits that it does not have, and a disk that it waits for. */
-function createTeller(run: TaskRun, { directory, order }: ProcessPaths): () => Promise<void> {
-  const missing = readJson<ProcessOrder>(order)?.missing ?? null
+function createTeller(run: TaskRun, { directory }: ProcessPaths, missing: string | null): () => Promise<void> {
   let told: string | null = null
   return async () => {
-    const { bavail, bsize } = await statfs(directory)
-    const isFull = bavail * bsize < FULL_BYTES
+    // A directory that is gone is none that is full.
+    const isFull = await statfs(directory).then(({ bavail, bsize }) => bavail * bsize < FULL_BYTES, () => false)
     const message = isFull ? 'The disk of paths.state_dir is full on this node: the task waits with its output until there is space.' : missing
     // Others tell of other things meanwhile.
     if (message !== told) run.tell(message)

@@ -85,4 +85,14 @@ export const migrations: Record<string, Migration> = {
       await db.schema.alterTable('nodes').addColumn('online', 'integer', (column) => column.notNull().defaultTo(1)).execute()
     },
   },
+  '006-notifications': {
+    async up(db: Kysely<unknown>) {
+      await db.schema
+        .createTable('notifications')
+        .addColumn('task', 'text', (column) => column.primaryKey())
+        .addColumn('tries', 'integer', (column) => column.notNull())
+        .addColumn('due', 'text')
+        .execute()
+    },
+  },
 }

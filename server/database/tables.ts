@@ -7,6 +7,7 @@ export interface Tables {
   nodes: NodeTable
   tasks: TaskTable
   version_marks: VersionMarkTable
+  notifications: NotificationTable
 }
 
 interface OperationTable {
@@ -77,6 +78,15 @@ interface VersionMarkTable {
   damage: string | null
   /** The node that found the damage, as long as the Host has not looked itself. */
   suspected_by: string | null
+}
+
+/** Tasks of whose end somebody is to be told, until it has been. */
+interface NotificationTable {
+  task: string
+  /** That failed. */
+  tries: number
+  /** When to try next; `null`: its task has not ended. */
+  due: string | null
 }
 
 export type OperationRow = Selectable<OperationTable>

@@ -98,10 +98,11 @@ export function createLayerSources(nodes: Pick<Nodes, 'find' | 'assertInstance' 
       changes.emit('change')
     },
     async find(hostname, digest, request, { waitMs, signal }) {
-      const deadline = Date.now() + waitMs
+      // The clock may be set meanwhile.
+      const deadline = performance.now() + waitMs
       for (;;) {
         const source = choose(hostname, digest, request)
-        const left = deadline - Date.now()
+        const left = deadline - performance.now()
         if (source.from !== 'wait' || left <= 0 || signal.aborted) return source
         await nextChange(left, signal)
       }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Container, CreateContainerBody, Operation } from '#core/api/schemas.ts'
 import type { ContainerDetails, ContainerSpec, ContainerSummary, Engine } from '#core/engine/engine.ts'
+import { IDLE_COMMAND } from '#core/engine/idle.ts'
 import { HakuError } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
 import { labels } from '#core/paths.ts'
@@ -31,11 +32,6 @@ export interface ContainersOptions {
   allowedMounts: readonly string[]
 }
 
-/**
- * Keeps the container alive. A shell is needed in any environment, and unlike `sleep infinity` this runs with every
- * `sleep`. It runs under the Engine's init, which passes SIGTERM on, so a stop takes no time.
- */
-const IDLE_COMMAND = ['/bin/sh', '-c', 'while :; do sleep 86400; done']
 /** What does not stay up dies within this time. */
 const SETTLE_MS = 300
 /** What is started again and again ends again within this time. */

@@ -31,15 +31,13 @@ export function createOutput({ tasks, keepDays, maxPollMs, lateMs, ...rest }: Ou
   const sources = createOutputSources(rest)
   const timing = { ...(maxPollMs !== undefined && { maxPollMs }), ...(lateMs !== undefined && { lateMs }) }
 
-  async function find(id: string, stream: OutputStream, { instance, follow }: Pick<OutputQuery, 'instance' | 'follow'>): Promise<Printed> {
+  async function find(id: string, stream: OutputStream, query: Pick<OutputQuery, 'instance' | 'follow'>): Promise<Printed> {
     const task = await tasks.get(id)
     if (task.items !== null) throw new HakuError('task.is_batch', `The task ${id} is a batch, and its items print each for itself. Name one of them, such as ${id}.1.`)
-    const last = Math.max(1, task.instance)
-    const comes = follow && !isOver(task, last)
-    if (instance !== undefined && instance > last && !(follow && !isOver(task, instance))) {
-      throw new HakuError('output.not_found', `The task ${id} has no execution ${instance}: it was executed ${task.instance} times${comes ? ' so far' : ''}.`)
-    }
-    return { task, stream, instance: instance ?? last }
+    const { instance = Math.max(1, task.instance) } = query
+    const mayCome = query.follow && !isOver(task, instance)
+    if (instance > Math.max(1, task.instance) && !mayCome) throw new HakuError('output.not_found', `The task ${id} has no execution ${instance}: its last one is ${task.instance}.`)
+    return { task, stream, instance }
   }
 
   /** Opens what is there, and tells apart what was never printed from what is gone. */

@@ -24,8 +24,8 @@ export interface TaskStore {
    * is then, and returns what is different, or `undefined` to leave it.
    */
   update(id: string, change: (record: TaskRecord) => Partial<TaskRecord> | undefined): Promise<TaskRecord>
-  /** Tells of each task as it is after each of its changes. */
-  changes: EventEmitter<{ change: [TaskRecord] }>
+  /** Tells of each task as it is after each of its changes, and as it was before. */
+  changes: EventEmitter<{ change: [TaskRecord, TaskRecord] }>
 }
 
 export interface TaskQuery {
@@ -46,7 +46,7 @@ export async function createTaskStore({ database, relaxed }: TaskStoreOptions): 
   const rows = await database.selectFrom('tasks').selectAll().where('state', 'not in', ['succeeded', 'failed', 'killed', 'out_of_memory', 'timed_out', 'lost']).orderBy('id').execute()
   const active = new Map(rows.map((row) => [row.id, fromRow(row)]))
   const turns = new Map<string, Promise<unknown>>()
-  const changes = new EventEmitter<{ change: [TaskRecord] }>()
+  const changes = new EventEmitter<{ change: [TaskRecord, TaskRecord] }>()
   changes.setMaxListeners(0)
 
   async function find(id: string): Promise<TaskRecord | undefined> {
@@ -70,7 +70,7 @@ export async function createTaskStore({ database, relaxed }: TaskStoreOptions): 
     await (isPromise(before, after) ? database : relaxed).updateTable('tasks').where('id', '=', id).set(toChanges(after)).execute()
     if (isFinal(after.state)) active.delete(id)
     else active.set(id, after)
-    changes.emit('change', after)
+    changes.emit('change', after, before)
     return after
   }
 

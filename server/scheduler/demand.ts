@@ -1,4 +1,4 @@
-import type { Outlook } from './keep.ts'
+import type { Hope } from './forecast.ts'
 import type { ResourceRequest, WaitingTask } from './types.ts'
 
 /** What decides whether a node may take a task. Tasks that ask for the same share one: where the first does not fit, no other does. */
@@ -21,10 +21,8 @@ export interface Demand {
   readonly isWeightless: boolean
   /** The pass in which no node had room for it. */
   failedIn: number
-  /** The pass in which no node that takes tasks could ever have had room for it. */
-  hopelessIn: number
-  /** What it could hope for on each node, by the node's place; of a targeted one only its node's. */
-  outlook: (Outlook | undefined)[]
+  /** Where it could start first, of all nodes, when so many changes of nodes had been. */
+  soonest: { hope: Hope | null; changes: number } | undefined
 }
 
 export interface Demands {
@@ -72,7 +70,6 @@ function toDemand(task: WaitingTask): Demand {
     durationMs: timeLimitSeconds === null ? null : timeLimitSeconds * 1000,
     isWeightless: cores === 0 && memory === 0 && count === 0,
     failedIn: -1,
-    hopelessIn: -1,
-    outlook: [],
+    soonest: undefined,
   }
 }

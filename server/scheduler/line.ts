@@ -12,6 +12,7 @@ export interface Entry {
   /** The node that was kept for it in the last pass. */
   kept: Room | undefined
   /** As in its demand: they are read of each entry in each pass, and one object less has to be reached for. */
+  target: string | null
   cores: number
   memory: number
   gpus: number
@@ -30,11 +31,12 @@ export function createLine(waiting: readonly WaitingTask[]): Line {
   const byId = new Map<string, Entry>()
   let entries: Entry[] = []
   let before: Entry[] = []
+  let tasksBefore: readonly WaitingTask[] = []
 
   function enter(task: WaitingTask): Entry {
     const demand = demands.of(task)
-    const { cores, memory, gpus } = demand
-    const entry = { task, demand, mayStart: task.count > 0 && task.blocked.length === 0, isJudged: false, kept: undefined, cores, memory, gpus }
+    const { target, cores, memory, gpus } = demand
+    const entry = { task, demand, mayStart: task.count > 0 && task.blocked.length === 0, isJudged: false, kept: undefined, target, cores, memory, gpus }
     byId.set(task.id, entry)
     return entry
   }
@@ -45,25 +47,21 @@ export function createLine(waiting: readonly WaitingTask[]): Line {
     const gone: Entry[] = []
     let next = 0
     for (const task of current) {
-      let entry = before[next]
-      if (entry?.task !== task) {
-        const known = byId.get(task.id)
-        if (known?.task === task) {
-          // What stood between is gone. If it comes later instead, it is not found behind, and the order has changed.
-          const from = before.indexOf(known, next)
-          if (from < 0) return null
-          gone.push(...before.slice(next, from))
-          next = from
-          entry = known
-        } else {
-          entries.push(enter(task))
-          continue
-        }
+      const isNext = tasksBefore[next] === task
+      const known = isNext ? before[next] : byId.get(task.id)
+      if (!known || (!isNext && known.task !== task)) {
+        entries.push(enter(task))
+        continue
       }
-      next++
-      entries.push(entry)
+      // What stood between is gone. What is not found behind has come forward: the order has changed.
+      const from = isNext ? next : tasksBefore.indexOf(task, next)
+      if (from < 0) return null
+      if (from > next) gone.push(...before.slice(next, from))
+      next = from + 1
+      entries.push(known)
     }
     gone.push(...before.slice(next))
+    tasksBefore = [...current]
     for (const entry of gone) if (byId.get(entry.task.id) === entry) byId.delete(entry.task.id)
     demands.prune(entries)
     return gone

@@ -1,9 +1,10 @@
-import { type Choice, chooseRoom } from './choose.ts'
-import type { Demand } from './demand.ts'
+import { chooseRoom } from './choose.ts'
 import type { Fleet } from './fleet.ts'
-import { isSooner, type Terms, termsOn } from './keep.ts'
+import type { Hope } from './forecast.ts'
+import { better } from './forecast.ts'
+import { keepRoom } from './keep.ts'
 import type { Entry, Line } from './line.ts'
-import { freeGpus, isFor, type Room, takeRoom } from './room.ts'
+import { freeGpus, type Room } from './room.ts'
 import type { KeptNode, Placement, Plan, PlanInput } from './types.ts'
 import { firstReason, judgeNodes } from './verdicts.ts'
 
@@ -20,28 +21,29 @@ export interface PassOptions {
   changed: readonly Room[]
 }
 
-export interface PassResult {
-  plan: Plan
-  /** For which nodes may have been kept. */
-  asking: ReadonlySet<Demand>
-}
-
 /** Goes through the queue once: gives each its place, or keeps a node for it. */
-export function runPass({ fleet, line, input: { now, loadBytes }, pass, changed }: PassOptions): PassResult {
+export function runPass({ fleet, line, input, pass, changed }: PassOptions): Plan {
+  const { now } = input
   const placements: Placement[] = []
   const kept: KeptNode[] = []
+  const loads = createLoads(input)
   const dirty: Room[] = []
-  const asking = new Set<Demand>()
-  let untargeted = 0
-  const most = { cores: -Infinity, memory: -Infinity, gpus: -Infinity }
+  let most: Most | undefined
+  let asking = 0
 
   function markDirty(room: Room): void {
     if (room.dirtyIn === pass) return
     room.dirtyIn = pass
     dirty.push(room)
-    most.cores = Math.max(most.cores, room.cores, 0)
-    most.memory = Math.max(most.memory, room.memory, 0)
-    most.gpus = Math.max(most.gpus, freeGpus(room))
+    most = undefined
+  }
+
+  /** Most of those that wait: nothing has changed for them. */
+  function isAsBefore(entry: Entry): boolean {
+    if (!entry.isJudged || entry.kept) return false
+    most ??= mostFree(dirty)
+    const isTooMuch = entry.cores > most.cores || entry.gpus > most.gpus || entry.memory > most.memory
+    return (isTooMuch && asking === KEPT_AT_MOST && entry.target === null) || entry.demand.failedIn === pass
   }
 
   function roomsOf({ isJudged, demand }: Entry): readonly Room[] {
@@ -53,52 +55,44 @@ export function runPass({ fleet, line, input: { now, loadBytes }, pass, changed 
   /** Whether all of it was placed. */
   function place(entry: Entry): boolean {
     const { task, demand } = entry
-    const rooms = roomsOf(entry).filter((room) => isFor(room, demand))
-    if (rooms.length === 0) return false
-    const loads = task.version === null ? null : loadBytes.get(task.version)
+    const rooms = roomsOf(entry)
     for (let left = task.count; left > 0; left--) {
-      const choice = chooseRoom(rooms, demand, { loads, now })
+      const choice = chooseRoom(rooms, demand, { loadBytes: (room) => loads(task.version, room), now })
       if (!choice) return false
-      placements.push(take(choice, entry, now))
+      const { room, gpus } = choice
+      const gpuIds = gpus.map(({ id }) => id)
+      const { numaNode, durationMs } = demand
+      fleet.take(room, { id: task.id, cores: task.cores, memoryBytes: task.memoryBytes, gpuIds, numaNode, endsBy: durationMs === null ? null : now + durationMs })
+      most = undefined
+      placements.push({ taskId: task.id, node: room.node.hostname, gpuIds, numaNode })
     }
     return true
   }
 
   /** The node that is kept for it from now on. If another has its best node already, it waits behind that one. */
-  function keep(entry: Entry, place: number): Room | undefined {
-    const { task, demand } = entry
-    const best = demand.target === null ? soonestOfAll(entry) : soonest([fleet.find(demand.target)], demand)
-    if (!best || best.room.keep) return undefined
-    asking.add(demand)
-    best.room.keep = { place, taskId: task.id, demand }
-    kept.push({ taskId: task.id, node: best.room.node.hostname, startsBy: best.terms.startsBy === null ? null : Math.max(now, best.terms.startsBy) })
-    return best.room
+  function keep({ task, demand }: Entry, place: number): Room | undefined {
+    const room = demand.target === null ? bestOfAll(demand) : fleet.find(demand.target)
+    if (!room || room.keep || better(null, room, demand) === null) return undefined
+    const { terms: { startsBy } } = keepRoom(room, { taskId: task.id, demand, place })
+    kept.push({ taskId: task.id, node: room.node.hostname, startsBy: startsBy === null ? null : Math.max(now, startsBy) })
+    return room
   }
 
-  function soonestOfAll({ demand, isJudged }: Entry): Hope | undefined {
-    if (untargeted === KEPT_AT_MOST) return undefined
-    const wasHopeless = isJudged && demand.hopelessIn === pass - 1 && !dirty.some((room) => termsOn(room, demand) !== null)
-    const best = wasHopeless ? undefined : soonest(fleet.rooms, demand)
-    if (best) {
-      untargeted++
-      asking.add(demand)
-    } else {
-      demand.hopelessIn = pass
-      demand.outlook = []
-    }
-    return best
-  }
-
-  /** Most of those that wait: nothing has changed for them. */
-  function isAsBefore(entry: Entry): boolean {
-    if (!entry.isJudged || entry.kept) return false
-    const isTooMuch = entry.cores > most.cores || entry.memory > most.memory || entry.gpus > most.gpus
-    return (isTooMuch && untargeted === KEPT_AT_MOST && entry.demand.target === null) || entry.demand.failedIn === pass
+  function bestOfAll(demand: Entry['demand']): Room | undefined {
+    if (asking === KEPT_AT_MOST) return undefined
+    let hope = fleet.soonest(demand)
+    // It does not wait behind the task of a target: that one may be the first of many.
+    const isForTarget = (room: Room) => room.keep !== undefined && room.keep.demand.target !== null
+    if (hope && isForTarget(hope.room)) hope = fleet.rooms.filter((room) => !isForTarget(room)).reduce<Hope | null>((best, room) => better(best, room, demand), null)
+    if (hope) asking++
+    return hope?.room
   }
 
   for (const room of fleet.rooms) room.keep = undefined
   changed.forEach(markDirty)
-  for (const [index, entry] of line.entries.entries()) {
+  let index = -1
+  for (const entry of line.entries) {
+    index++
     if (!entry.mayStart || isAsBefore(entry)) continue
     const { demand } = entry
     const failedBefore = demand.failedIn === pass
@@ -111,36 +105,42 @@ export function runPass({ fleet, line, input: { now, loadBytes }, pass, changed 
     entry.kept = room
   }
 
-  const plan: Plan = {
+  return {
     placements,
     kept,
     reasonFor: (taskId) => firstReason({ fleet, line, now }, taskId),
     nodesFor: (taskId) => judgeNodes({ fleet, line, now }, taskId),
   }
-  return { plan, asking }
 }
 
 // --- internal ---
 
-function take({ room, gpus }: Choice, { task, demand }: Entry, now: number): Placement {
-  const gpuIds = gpus.map(({ id }) => id)
-  const { numaNode, durationMs } = demand
-  takeRoom(room, { id: task.id, cores: task.cores, memoryBytes: task.memoryBytes, gpuIds, numaNode, endsBy: durationMs === null ? null : now + durationMs })
-  return { taskId: task.id, node: room.node.hostname, gpuIds, numaNode }
+/** Of what is free on a node. */
+interface Most {
+  cores: number
+  memory: number
+  gpus: number
 }
 
-interface Hope {
-  room: Room
-  terms: Terms
-}
-
-/** Where it can start first. A node that is kept for a target's task is left out: that one may be the first of many. */
-function soonest(rooms: readonly (Room | undefined)[], demand: Demand): Hope | undefined {
-  let best: Hope | undefined
+/** More than this none of them has. What asks for nothing fits where there is less than nothing. */
+function mostFree(rooms: readonly Room[]): Most {
+  const most = { cores: -Infinity, memory: -Infinity, gpus: -Infinity }
   for (const room of rooms) {
-    if (!room || (room.keep && room.keep.demand.target !== null)) continue
-    const terms = termsOn(room, demand)
-    if (terms !== null && (best === undefined || isSooner(terms, best.terms))) best = { room, terms }
+    most.cores = Math.max(most.cores, room.cores, 0)
+    most.memory = Math.max(most.memory, room.memory, 0)
+    most.gpus = Math.max(most.gpus, freeGpus(room))
   }
-  return best
+  return most
+}
+
+/** What nodes would have to load, asked for once in a pass. */
+function createLoads({ loadBytes, nodes }: PlanInput): (version: string | null, room: Room) => number {
+  const known = new Map<string, Float64Array>()
+  return (version, { index, node }) => {
+    if (version === null) return 0
+    let bytes = known.get(version)
+    if (!bytes) known.set(version, (bytes = new Float64Array(nodes.length).fill(-1)))
+    const before = bytes[index] ?? -1
+    return before >= 0 ? before : (bytes[index] = loadBytes.get(version)?.get(node.hostname) ?? Infinity)
+  }
 }

@@ -1,4 +1,3 @@
-import type { Demand } from './demand.ts'
 import { createFleet } from './fleet.ts'
 import { createLine } from './line.ts'
 import { runPass } from './pass.ts'
@@ -16,7 +15,6 @@ export function planPlacements(input: PlanInput): Plan {
 export function createPlanner(): Planner {
   let fleet = createFleet([])
   let line = createLine([])
-  let asked: ReadonlySet<Demand> = new Set()
   let lastNow = -Infinity
   let pass = 0
 
@@ -32,11 +30,7 @@ export function createPlanner(): Planner {
       }
       // What was kept for those that are gone is open again.
       const reopened = gone?.flatMap(({ kept }) => kept ?? []) ?? []
-      const { plan, asking } = runPass({ fleet, line, input, pass, changed: [...(changed ?? []), ...reopened] })
-      // An outlook on a thousand nodes is too much to remember for those that no node is kept for.
-      for (const demand of asked) if (!asking.has(demand)) demand.outlook = []
-      asked = asking
-      return plan
+      return runPass({ fleet, line, input, pass, changed: [...(changed ?? []), ...reopened] })
     },
   }
 }

@@ -19,6 +19,10 @@ export interface Room {
   gpus: readonly GpuGroup[]
   gpuBytes: number
   placed: PlacedTask[]
+  /** When the first of them ends for sure; `Infinity`: nobody knows. */
+  firstEnd: number
+  /** Those whose end is known, the first first, once somebody has asked. */
+  ends: PlacedTask[] | undefined
   /** Grows with each change. */
   version: number
   /** For whom it is kept in this pass. */
@@ -30,7 +34,7 @@ export interface Room {
 }
 
 export function createRoom(node: NodeState, index: number): Room {
-  const room: Room = { node, index, isOpen: false, cores: 0, memory: 0, numa: new Map(), gpus: [], gpuBytes: 0, placed: [], version: 0, keep: undefined, isStale: false, dirtyIn: -1 }
+  const room: Room = { node, index, isOpen: false, cores: 0, memory: 0, numa: new Map(), gpus: [], gpuBytes: 0, placed: [], firstEnd: Infinity, ends: undefined, version: 0, keep: undefined, isStale: false, dirtyIn: -1 }
   fillRoom(room, node)
   return room
 }
@@ -43,32 +47,22 @@ export function fillRoom(room: Room, node: NodeState): void {
   room.memory = node.memoryBytes
   room.numa = new Map(node.numaNodes.map(({ id, cores, memoryBytes }) => [id, { cores, memory: memoryBytes }]))
   room.placed = [...node.placed]
-  for (const task of room.placed) count(room, task, -1)
+  room.firstEnd = Infinity
+  room.ends = undefined
+  for (const task of room.placed) reserve(room, task)
   const given = new Set(room.placed.flatMap(({ gpuIds }) => gpuIds))
   setGpus(room, node.gpus.filter(({ id }) => !given.has(id)))
   room.isStale = false
   room.version++
 }
 
-/** A copy to try something with. */
-export function copyRoom(room: Room): Room {
-  return { ...room, numa: new Map(Array.from(room.numa, ([id, free]) => [id, { ...free }])), placed: [...room.placed] }
-}
-
 /** Gives a task its place. */
 export function takeRoom(room: Room, task: PlacedTask): void {
-  count(room, task, -1)
+  reserve(room, task)
   room.placed.push(task)
   if (task.gpuIds.length > 0) setGpus(room, room.gpus.flat().filter(({ id }) => !task.gpuIds.includes(id)))
   room.isStale = true
   room.version++
-}
-
-/** What would be free without these tasks. */
-export function releaseRoom(room: Room, tasks: readonly PlacedTask[]): void {
-  for (const task of tasks) count(room, task, 1)
-  const returned = new Set(tasks.flatMap(({ gpuIds }) => gpuIds))
-  if (returned.size > 0) setGpus(room, [...room.gpus.flat(), ...room.node.gpus.filter(({ id }) => returned.has(id))])
 }
 
 /** Whether cores and memory are free for it. What asks for none fits even where there is less than none. */
@@ -95,13 +89,15 @@ export function hasRoom(room: Room, demand: Demand): boolean {
 
 // --- internal ---
 
-function count(room: Room, { cores, memoryBytes, numaNode }: PlacedTask, sign: 1 | -1): void {
-  room.cores += sign * cores
-  room.memory += sign * (memoryBytes ?? 0)
+function reserve(room: Room, { cores, memoryBytes, numaNode, endsBy }: PlacedTask): void {
+  room.ends = undefined
+  room.firstEnd = Math.min(room.firstEnd, endsBy ?? Infinity)
+  room.cores -= cores
+  room.memory -= memoryBytes ?? 0
   const numa = numaNode === null ? undefined : room.numa.get(numaNode)
   if (!numa) return
-  numa.cores += sign * cores
-  numa.memory += sign * (memoryBytes ?? 0)
+  numa.cores -= cores
+  numa.memory -= memoryBytes ?? 0
 }
 
 function setGpus(room: Room, free: readonly Gpu[]): void {

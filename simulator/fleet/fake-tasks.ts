@@ -137,7 +137,11 @@ export function createFakeTasks({ hostname, behave, ledger, gate, onNews }: Fake
     },
     active: () => [...active.values()].map(({ id, instance }) => ({ id, instance })),
     recover() {
-      for (const execution of active.values()) execution.jump(SEQUENCE_GAP)
+      for (const execution of active.values()) {
+        execution.jump(SEQUENCE_GAP)
+        unheard.add(execution)
+      }
+      if (unheard.size > 0) onNews(true)
     },
     lose() {
       for (const execution of active.values()) drop(execution)

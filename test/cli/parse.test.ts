@@ -4,6 +4,7 @@ import { parseCommandLine, splitGlobals } from '#cli/framework/parse.ts'
 
 const plain: Command = defineCommand({
   description: 'plain',
+  example: 'plain',
   args: {
     image: { type: 'positional', description: 'image' },
     name: { type: 'positional', required: false, description: 'name' },
@@ -17,6 +18,7 @@ const plain: Command = defineCommand({
 
 const withRest: Command = defineCommand({
   description: 'with a command of the user',
+  example: 'with-rest -- command',
   args: {
     container: { type: 'string', required: true, valueHint: 'name', description: 'environment' },
     wait: { type: 'boolean', description: 'wait' },

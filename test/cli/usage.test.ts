@@ -80,6 +80,7 @@ describe('usage', () => {
       expect(text).toContain(def.type === 'positional' ? argument.toUpperCase() : `--${argument}`)
       expect(text).toContain(def.description)
     }
+    expect(text).toContain('\nExample: haku')
   })
 })
 
@@ -111,9 +112,13 @@ describe('docs/commands.md', () => {
 /** The first cell of each row of a command's table. */
 function ownRows(command: Command): string[] {
   const rows = Object.entries(command.args).map(([name, def]) => {
-    if (def.type === 'positional') return def.required === false ? `[${name.toUpperCase()}]` : name.toUpperCase()
+    if (def.type === 'positional') return optional(def.required === false, `${name.toUpperCase()}${def.multiple ? '…' : ''}`)
     const letter = def.alias ? `-${def.alias}, ` : ''
-    return def.type === 'string' ? `${letter}--${name} ${def.valueHint}` : `${letter}--${name}`
+    return def.type === 'string' ? `${letter}--${name} ${optional(def.implied !== undefined, def.valueHint)}` : `${letter}--${name}`
   })
   return command.rest ? [...rows, `${command.rest.name.toUpperCase()}…`] : rows
+}
+
+function optional(isOptional: boolean, text: string): string {
+  return isOptional ? `[${text}]` : text
 }

@@ -8,6 +8,7 @@ import { formatNodes } from './format-nodes.ts'
 export const health = defineCommand({
   description: 'Tell whether the Host and its nodes work',
   notes: 'Exit code 1 when the Host has a problem or a node is offline.',
+  example: 'hakuriver client health',
   args: { hostname: { type: 'positional', required: false, description: 'Only this node' } },
   async run({ args }) {
     const { connect } = await import('../../framework/connection.ts')

@@ -5,6 +5,7 @@ import { parseVariables } from '../../framework/variables.ts'
 
 export const createContainer = defineCommand({
   description: 'Create and start the persistent container of an environment',
+  example: 'hakuriver.docker create-container python:3.12-slim my-env --env PIP_NO_CACHE_DIR=1',
   args: {
     image: { type: 'positional', description: 'Image to begin with, such as ubuntu:22.04' },
     name: { type: 'positional', description: 'Name of the environment' },

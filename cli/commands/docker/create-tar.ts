@@ -10,6 +10,7 @@ export const createTar = defineCommand({
   description: 'Package the container of an environment as its newest version',
   notes: `With --test nobody else is given the version before it has passed. If it fails, the version is removed again, the one before stays the current one, and
 the exit code is 1; the output stays with the task that ran it. Ctrl-C ends the test too.`,
+  example: `hakuriver.docker create-tar my-env -m 'numpy 2' --keep 5 --test 'python -c "import numpy"'`,
   args: {
     name: { type: 'positional', description: 'Name of the environment' },
     message: { type: 'string', alias: 'm', valueHint: 'text', description: 'What is new in this version' },

@@ -4,6 +4,7 @@ import { printJson, printLine } from '../../framework/output.ts'
 
 export const deleteContainer = defineCommand({
   description: 'Delete the container of an environment; its tarballs stay',
+  example: 'hakuriver.docker delete-container my-env',
   args: { name: { type: 'positional', description: 'Name of the environment' } },
   async run({ args }) {
     assertEnvironmentName(args.name)

@@ -4,6 +4,7 @@ import { statusText } from './status-text.ts'
 
 export const listContainers = defineCommand({
   description: 'List the persistent containers of HakuRiver on the Host',
+  example: 'hakuriver.docker list-containers',
   args: {},
   async run({ args }) {
     const { connect } = await import('../../framework/connection.ts')

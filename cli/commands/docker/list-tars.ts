@@ -6,6 +6,7 @@ import { formatTable, formatTime, printJson, printLine } from '../../framework/o
 
 export const listTars = defineCommand({
   description: 'List the packaged environments in the shared directory',
+  example: 'hakuriver.docker list-tars --json',
   args: {},
   async run({ args }) {
     const { connect } = await import('../../framework/connection.ts')

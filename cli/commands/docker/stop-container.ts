@@ -5,6 +5,7 @@ import { statusText } from './status-text.ts'
 
 export const stopContainer = defineCommand({
   description: 'Stop the container of an environment',
+  example: 'hakuriver.docker stop-container my-env',
   args: { name: { type: 'positional', description: 'Name of the environment' } },
   async run({ args }) {
     assertEnvironmentName(args.name)

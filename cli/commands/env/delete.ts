@@ -12,6 +12,7 @@ export const deleteVersions = defineCommand({
   notes: `What is pinned or needed by an unfinished task is refused, and then nothing is deleted at all. With --force pins count for nothing, and tasks
 that still wait in the queue fail and say why; what a node was given is never taken from it.
 Shows what it will do and asks first; --yes does not ask, and is needed where nobody can be asked.`,
+  example: 'hakuriver env delete my-env@1700000000 --dry-run',
   args: {
     name: { type: 'positional', description: 'NAME for all versions, or NAME@VERSION' },
     force: { type: 'boolean', description: 'Delete pinned versions too, and those that queued tasks need' },

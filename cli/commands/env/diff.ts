@@ -13,6 +13,7 @@ export const diffVersions = defineCommand({
   description: 'Show which files and packages differ between two versions',
   notes: `Without versions the one before the current one is compared with the current one; a single one is compared with the current one.
 Nothing is started for it: the layers in the tarballs are read.`,
+  example: 'hakuriver env diff my-env 1700000000',
   args: {
     name: { type: 'positional', description: 'Name of the environment' },
     from: { type: 'positional', required: false, description: 'Version to compare' },

@@ -6,6 +6,7 @@ export const exportVersion = defineCommand({
   notes: `To standard output (also -o -), or to the file that -o names, which is complete once it has its name. A FIFO or a device is written in place,
 and a symbolic link stays one. Each layer is checked on the way.
 The image in it is called hakuriver/NAME:base.`,
+  example: 'hakuriver env export my-env -o my-env.tar',
   args: {
     name: { type: 'positional', description: 'NAME for the current version, or NAME@VERSION' },
     output: { type: 'string', alias: 'o', valueHint: 'file', description: 'File to write; - for standard output' },

@@ -5,6 +5,7 @@ export const forkEnvironment = defineCommand({
   description: 'Create and start a persistent container from a version',
   notes: `For a new environment that begins where another stands, or to get back one whose container was deleted: hakuriver env fork my-env my-env
 The versions of the new environment share the layers of the one it began with.`,
+  example: 'hakuriver env fork my-env@1700000000 new-env',
   args: {
     name: { type: 'positional', description: 'NAME for the current version, or NAME@VERSION' },
     new: { type: 'positional', description: 'Name of the environment that gets the container' },

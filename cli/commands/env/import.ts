@@ -9,6 +9,7 @@ export const importVersion = defineCommand({
   description: 'Make the archive of an image the newest version of an environment',
   notes: `Takes what "docker save", "podman save" and skopeo write, compressed or not, what "hakuriver env export" writes, and tarballs of HakuRiver 0.3.
 An archive that is damaged, holds several images or tries anything odd is refused, and nothing is stored. No version is removed for it.`,
+  example: 'hakuriver env import image.tar --name my-env',
   args: {
     file: { type: 'positional', description: 'Archive to read; - for standard input' },
     name: { type: 'string', required: true, valueHint: 'name', description: 'Name of the environment' },

@@ -5,6 +5,7 @@ import { formatTable, formatTime, printJson, printLine } from '../../framework/o
 
 export const listEnvironments = defineCommand({
   description: 'List the packaged environments with their current versions',
+  example: 'hakuriver env list',
   args: {},
   async run({ args }) {
     const { connect } = await import('../../framework/connection.ts')

@@ -5,6 +5,7 @@ import { printJson, printLine } from '../../framework/output.ts'
 
 export const logVersions = defineCommand({
   description: 'List the versions of an environment, newest first',
+  example: 'hakuriver env log my-env',
   args: { name: { type: 'positional', description: 'Name of the environment' } },
   async run({ args }) {
     assertEnvironmentName(args.name)

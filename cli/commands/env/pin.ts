@@ -4,6 +4,7 @@ import { printJson, printLine } from '../../framework/output.ts'
 
 export const pinVersion = defineCommand({
   description: 'Keep a version until it is unpinned',
+  example: 'hakuriver env pin my-env@1700000000',
   args: { version: { type: 'positional', description: 'NAME@VERSION' } },
   async run({ args }) {
     const params = requireVersion(args.version)

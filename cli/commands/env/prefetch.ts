@@ -5,6 +5,7 @@ import { defineCommand } from '../../framework/command.ts'
 export const prefetchVersion = defineCommand({
   description: 'Load a version on nodes before a task needs it',
   notes: `Nodes read only the layers that they lack. A node that fails is named, and the others go on.`,
+  example: 'hakuriver env prefetch my-env --nodes node1,node2',
   args: {
     name: { type: 'positional', description: 'NAME for the current version, or NAME@VERSION' },
     nodes: { type: 'string', valueHint: 'a,b', description: 'Nodes, separated by commas' },

@@ -6,6 +6,7 @@ export const rollbackEnvironment = defineCommand({
   description: 'Make an older version of an environment current again',
   notes: `It becomes a new version over the same layers: nothing is loaded that a node has already, and no version is removed for it.
 The container on the Host stays as it is; "hakuriver env fork NAME@VERSION NEW" makes one to work on in an old version.`,
+  example: "hakuriver env rollback my-env 1700000000 -m 'numpy 2 is too slow'",
   args: {
     name: { type: 'positional', description: 'Name of the environment' },
     version: { type: 'positional', description: 'Version to go back to' },

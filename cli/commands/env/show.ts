@@ -6,6 +6,7 @@ import { formatFacts, formatTable, formatTime, printJson, printLine } from '../.
 
 export const showVersion = defineCommand({
   description: 'Show one version of an environment',
+  example: 'hakuriver env show my-env@1700000000',
   args: { name: { type: 'positional', description: 'NAME for the current version, or NAME@VERSION' } },
   async run({ args }) {
     const { connect } = await import('../../framework/connection.ts')

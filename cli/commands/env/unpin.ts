@@ -4,6 +4,7 @@ import { printJson, printLine } from '../../framework/output.ts'
 
 export const unpinVersion = defineCommand({
   description: 'Let a pinned version go when it is superseded',
+  example: 'hakuriver env unpin my-env@1700000000',
   args: { version: { type: 'positional', description: 'NAME@VERSION' } },
   async run({ args }) {
     const params = requireVersion(args.version)

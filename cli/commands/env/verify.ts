@@ -4,6 +4,7 @@ export const verifyVersion = defineCommand({
   description: 'Read a version from the storage and tell whether it is damaged',
   notes: `Every layer is compared with its digest. One that is damaged is given to nobody any more, and the exit code is 1; one that is whole can be used,
 whatever was found before: so a tarball that was restored from a backup comes back.`,
+  example: 'hakuriver env verify my-env',
   args: {
     name: { type: 'positional', description: 'NAME for the current version, or NAME@VERSION' },
     detach: { type: 'boolean', description: 'Print the id of the operation and do not wait for it' },

@@ -4,6 +4,7 @@ import { printLine, tell } from '../../framework/output.ts'
 export const initConfig = defineCommand({
   description: 'Write a configuration file with every key explained, unless there is one',
   notes: 'Writes ~/.hakuriver/config.toml, or the file that --config or HAKURIVER_CONFIG names.',
+  example: 'hakuriver.init config --config /etc/hakuriver/config.toml',
   args: {},
   async run({ args }) {
     const { writeDefaultConfig } = await import('../../config/default-config.ts')

@@ -1,8 +1,10 @@
 import type { CommandGroup } from '../../framework/command.ts'
-import { controlCommand, killTask, pauseTask, resumeTask } from './control.ts'
+import { controlCommand, holdTask, killTask, pauseTask, releaseTask, resumeTask, retryTask } from './control.ts'
 import { listTasks } from './list.ts'
-import { stderrOfTask, stdoutOfTask } from './output.ts'
-import { taskStatus } from './status.ts'
+import { moveTask } from './move.ts'
+import { logsOfTask, stderrOfTask, stdoutOfTask } from './output.ts'
+import { rerunTask } from './rerun.ts'
+import { explainTask, showTask, taskStatus } from './show.ts'
 import { submitTask } from './submit.ts'
 import { waitTask } from './wait.ts'
 
@@ -11,13 +13,21 @@ export const taskGroup: CommandGroup = {
   commands: {
     submit: submitTask,
     list: listTasks,
+    show: showTask,
     status: taskStatus,
-    wait: waitTask,
+    explain: explainTask,
+    logs: logsOfTask,
     stdout: stdoutOfTask,
     stderr: stderrOfTask,
+    wait: waitTask,
     kill: killTask,
     pause: pauseTask,
     resume: resumeTask,
+    hold: holdTask,
+    release: releaseTask,
+    move: moveTask,
+    rerun: rerunTask,
+    retry: retryTask,
     command: controlCommand,
   },
 }

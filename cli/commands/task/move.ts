@@ -18,9 +18,8 @@ const args = {
 
 export const moveTask = defineCommand({
   description: 'Change the place of waiting tasks in the queue, their priority or their target',
-  notes: `Several keep the order in which they are named.
-
-Example: hakuriver task move 01ja3v8xk2m4n6p8q0r2s4t6v8 --first`,
+  notes: `Several keep the order in which they are named.`,
+  example: 'hakuriver task move 01ja3v8xk2m4n6p8q0r2s4t6v8 --first',
   args,
   async run(context) {
     const body = readMove(context.args)

@@ -4,9 +4,8 @@ import { ids } from './ids.ts'
 
 export const rerunTask = defineCommand({
   description: 'Submit tasks again as new ones: the same version, command, variables, mounts and all',
-  notes: `Prints the ids of the new tasks; --wait, --follow and the exit code are as with "hakuriver task submit".
-
-Example: hakuriver task rerun 01ja3v8xk2m4n6p8q0r2s4t6v8 --latest --wait`,
+  notes: `Prints the ids of the new tasks; --wait, --follow and the exit code are as with "hakuriver task submit".`,
+  example: 'hakuriver task rerun 01ja3v8xk2m4n6p8q0r2s4t6v8 --latest --wait',
   args: {
     ...ids,
     latest: { type: 'boolean', description: "In the environment's current version instead of the pinned one" },

@@ -3,23 +3,22 @@ import { ids } from './ids.ts'
 
 export const showTask = defineCommand({
   description: 'Show tasks with all that happened to them, and why they wait',
-  notes: `With --json the objects of the API; of one that waits, with its explanation.
-
-Example: hakuriver task show 01ja3v8xk2m4n6p8q0r2s4t6v8`,
+  notes: `With --json the objects of the API; of one that waits, with its explanation.`,
+  example: 'hakuriver task show 01ja3v8xk2m4n6p8q0r2s4t6v8',
   args: ids,
   run: async ({ args }) => (await import('../../tasks/show.ts')).showTasks(args),
 })
 
 export const taskStatus = defineCommand({
   description: 'Show tasks: the same as "hakuriver task show"',
-  notes: 'Example: hakuriver task status 01ja3v8xk2m4n6p8q0r2s4t6v8',
+  example: 'hakuriver task status 01ja3v8xk2m4n6p8q0r2s4t6v8',
   args: ids,
   run: async ({ args }) => (await import('../../tasks/show.ts')).showTasks(args),
 })
 
 export const explainTask = defineCommand({
   description: 'Tell why tasks wait: the place in the queue, and for each node why not there',
-  notes: 'Example: hakuriver task explain 01ja3v8xk2m4n6p8q0r2s4t6v8',
+  example: 'hakuriver task explain 01ja3v8xk2m4n6p8q0r2s4t6v8',
   args: ids,
   run: async ({ args }) => (await import('../../tasks/show.ts')).explainTasks(args),
 })

@@ -9,10 +9,9 @@ export const submitTask = defineCommand({
 Prints the id of each task on a line, of a batch (--array, --each-line, --sweep) its own; with --wait on standard error, since standard output
 is the task's. With --wait and --json the output is left out: standard output is the ended task as an object, several tasks an array.
 Exit code with --wait: the task's own, the highest of several; 1 where there is none because the task was killed or never began.
-Ctrl-C while it waits asks whether to leave the task alone or to kill it; where nobody can be asked, and the second time, the task goes on.
-
-Example: hakuriver task submit --container my-env --cores 4 --memory 8G --wait -- python /shared/train.py
-         hakuriver task submit --container my-env --sweep 'lr=0.1,0.01 seed=1..10' -- python train.py --lr %{lr} --seed %{seed}`,
+Ctrl-C while it waits asks whether to leave the task alone or to kill it; where nobody can be asked, and the second time, the task goes on.`,
+  example: `hakuriver task submit --container my-env --cores 4 --memory 8G --wait -- python /shared/train.py
+hakuriver task submit --container my-env --sweep 'lr=0.1,0.01 seed=1..10' -- python train.py --lr %{lr} --seed %{seed}`,
   args: submitArgs,
   rest: { name: 'command', description: 'Program and its arguments; %{index}, %{line} and the names of a sweep are replaced by the item\'s' },
   async run(context) {

@@ -8,9 +8,8 @@ const MOST_OF_ANY = 50
 export const waitTask = defineCommand({
   description: 'Wait for the end of tasks and exit as they do',
   notes: `Exit code: the highest of all; with --any that of the first to end.
-Ctrl-C asks whether to leave the tasks alone or to kill them.
-
-Example: hakuriver task wait 01ja3v8xk2m4n6p8q0r2s4t6v8`,
+Ctrl-C asks whether to leave the tasks alone or to kill them.`,
+  example: 'hakuriver task wait 01ja3v8xk2m4n6p8q0r2s4t6v8',
   args: { ...ids, any: { type: 'boolean', description: 'Only until the first of them has ended' } },
   async run({ args }) {
     if (args.any && args.id.length > MOST_OF_ANY) throw usage(`--any takes at most ${MOST_OF_ANY} tasks.`)

@@ -13,11 +13,18 @@ export interface OutOfMemory {
    * @param inspect asks the Engine again
    */
   happened(container: EndedContainer, inspect: () => Promise<ContainerDetails | undefined>): Promise<boolean>
+  /** The same for one of those that share a container: what the kernel ended may have been another's. */
+  happenedToItem(item: EndedItem): boolean
 }
 
 export interface EndedContainer extends Pick<ContainerDetails, 'id' | 'outOfMemory'> {
   exitCode: number
   memoryBytes: number | null
+}
+
+export interface EndedItem extends EndedContainer {
+  /** Of its main process; the memory is that of all items in the container. */
+  pid: number
 }
 
 export function createOutOfMemory({ log, closing }: { log: KernelLog | undefined; closing: AbortSignal }): OutOfMemory {
@@ -32,6 +39,13 @@ export function createOutOfMemory({ log, closing }: { log: KernelLog | undefined
       }
       return false
     },
+
+    happenedToItem({ id, pid, exitCode, outOfMemory }) {
+      if (!log) return outOfMemory && exitCode === KILLED
+      const kills = log.readKills().filter(({ cgroup }) => cgroup?.includes(id))
+      // A child of an item has another number; that it was one of this item's is only likely.
+      return kills.some((kill) => kill.pid === pid || kill.time > monotonicMs() - ITEM_RECENT_MS)
+    },
   }
 }
 
@@ -43,6 +57,7 @@ const FLAG_PATIENCE_MS = 600
 const FLAG_POLL_MS = 100
 /** Between the kill and the moment in which the Runner looks. */
 const RECENT_MS = 5000
+const ITEM_RECENT_MS = 1000
 
 function wasKilled({ id, exitCode, memoryBytes }: EndedContainer, log: KernelLog): boolean {
   const kills = log.readKills()

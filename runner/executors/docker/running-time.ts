@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { ContainerDetails } from '#core/engine/engine.ts'
 
-/** How long a container has been running. By the kernel's own count where this machine sees its main process; else by the clock of the day. */
+/** How long something in a container has been running. By the kernel's own count where this machine sees the process; else by the clock of the day. */
 export async function runningMs({ id, pid, started }: Pick<ContainerDetails, 'id' | 'pid' | 'started'>): Promise<number> {
   const counted = pid > 0 ? await processAgeMs(pid, id) : undefined
   return counted ?? (started === null ? 0 : Math.max(0, Date.now() - Date.parse(started)))

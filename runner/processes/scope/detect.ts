@@ -1,9 +1,9 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { errorMessage } from '#core/errors.ts'
 import { processCgroup } from '#core/paths.ts'
 import { read, write } from './cgroup-files.ts'
-import { type Controller, CONTROLLERS } from './scope.ts'
+import { type CgroupV1Handle, type Controller, CONTROLLERS, type ScopeHandle } from './scope.ts'
 
 /** What this node has to hold processes with. */
 export type CgroupSetup =
@@ -45,6 +45,20 @@ export function detectCgroups(options: DetectOptions): CgroupSetup {
   return hierarchies.length > 0 ? detectV1(hierarchies, options) : { kind: 'group', why: 'no cgroups are mounted' }
 }
 
+/** What is there of executions of this node, by the name of its cgroup. */
+export function listScopes(setup: CgroupSetup, node: string): Map<string, ScopeHandle> {
+  switch (setup.kind) {
+    case 'cgroup-v1':
+      return listV1(setup, node)
+    case 'cgroup-v2':
+      return new Map(listNames(join(setup.base, nodeCgroup(node))).map((name) => [name, { kind: 'cgroup-v2', directory: join(setup.base, nodeCgroup(node), name), supervisors: setup.supervisors }]))
+    case 'group':
+      return new Map()
+    default:
+      return setup satisfies never
+  }
+}
+
 // --- internal ---
 
 const LIMITS = ['cpu', 'memory', 'pids', 'cpuset'] as const
@@ -65,6 +79,24 @@ function parseMounts(text: string): CgroupMount[] {
     const path = (before.split(' ')[4] ?? '').replace(/\\(\d{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
     return type.startsWith('cgroup') ? [{ type, path, options: options.split(',') }] : []
   })
+}
+
+function listV1({ hierarchies, supervisors }: Extract<CgroupSetup, { kind: 'cgroup-v1' }>, node: string): Map<string, CgroupV1Handle> {
+  const found = new Map<string, CgroupV1Handle>()
+  for (const controller of CONTROLLERS) {
+    const root = hierarchies[controller]
+    if (root === undefined) continue
+    for (const name of listNames(join(root, nodeCgroup(node)))) {
+      const handle = found.get(name) ?? { kind: 'cgroup-v1', directories: {}, supervisors }
+      handle.directories[controller] = join(root, nodeCgroup(node), name)
+      found.set(name, handle)
+    }
+  }
+  return found
+}
+
+function listNames(directory: string): string[] {
+  return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() && entry.name !== SUPERVISORS ? [entry.name] : []))
 }
 
 function controllersOf(directory: string): string[] {

@@ -1,0 +1,36 @@
+import { mkdirSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { hottest, readProfile } from './run/profile.ts'
+import { toTable } from './run/report.ts'
+import { simulate, type SimulationOptions } from './run/simulate.ts'
+
+export interface MainOptions extends Omit<SimulationOptions, 'distDir' | 'signal' | 'onPhase'> {
+  json: boolean
+}
+
+const INTERRUPTED = 130
+
+/** Simulates, prints what came out, and resolves to the exit code. Ctrl-C ends everything that it has started. */
+export async function main({ json, profileDir, ...options }: MainOptions): Promise<number> {
+  const interrupt = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupt.abort(new Error(signal)))
+  const profiles = profileDir === undefined ? undefined : resolve(profileDir)
+  if (profiles !== undefined) mkdirSync(profiles, { recursive: true })
+  try {
+    const simulation = await simulate({
+      ...options,
+      profileDir: profiles,
+      // This is dist/simulator/main.mjs.
+      distDir: fileURLToPath(new URL('..', import.meta.url)),
+      signal: interrupt.signal,
+      onPhase: (phase) => process.stderr.write(`[hakuriver] [simulate] ${phase} …\n`),
+    })
+    process.stdout.write(`${json ? JSON.stringify(simulation, null, 2) : toTable(simulation)}\n`)
+    if (profiles !== undefined) process.stderr.write(`${hottest(readProfile(profiles), options.tasks)}\n`)
+    return simulation.checks.every(({ passed }) => passed) ? 0 : 1
+  } catch (error) {
+    if (!interrupt.signal.aborted) throw error
+    return INTERRUPTED
+  }
+}
