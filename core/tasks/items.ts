@@ -61,11 +61,11 @@ function countCombinations(parameters: Parameters): number {
 
 /** Counts in a number system with a base for each digit; the last parameter is the last digit. */
 function combination(parameters: Parameters, nth: number): Record<string, string> {
-  const chosen: Record<string, string> = {}
+  const chosen = new Map<string, string>()
   let left = nth
   for (const { name, values } of parameters.toReversed()) {
-    chosen[name] = values[left % values.length] ?? ''
+    chosen.set(name, values[left % values.length] ?? '')
     left = Math.floor(left / values.length)
   }
-  return Object.fromEntries(parameters.map(({ name }) => [name, chosen[name] ?? '']))
+  return Object.fromEntries(parameters.map(({ name }) => [name, chosen.get(name) ?? '']))
 }

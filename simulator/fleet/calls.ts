@@ -59,7 +59,7 @@ export function createCallHandler({ tasks, hostToken, instanceId, dice, gate, le
   return async (request, response) => {
     if (dice.happens('dropRequests')) {
       counters.droppedRequests += 1
-      request.destroy()
+      request.socket.destroy()
       return
     }
     const result = await answer(request).catch((error: unknown) => ({ error }))
@@ -68,7 +68,7 @@ export function createCallHandler({ tasks, hostToken, instanceId, dice, gate, le
     await gate.passed()
     if (dice.happens('dropAnswers')) {
       counters.droppedAnswers += 1
-      request.destroy()
+      request.socket.destroy()
     } else if ('error' in result) sendProblem(response, result.error)
     else send(response, result)
   }

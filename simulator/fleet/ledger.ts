@@ -80,7 +80,8 @@ export function createLedger(): Ledger {
     end(id, instance, ending) {
       const known = executions.get(`${id}/${instance}`)
       if (!known || known.state !== null) return
-      Object.assign(known, ending)
+      known.state = ending.state
+      known.exitCode = ending.exitCode
       counters.ends += 1
       const left = (running.get(id) ?? 1) - 1
       if (left > 0) running.set(id, left)

@@ -23,7 +23,7 @@ const KEEP_ALIVE_MS = 90_000
 export function createListener(): Listener {
   const handlers = new WeakMap<Socket, Handle>()
   const http = createHttpServer((request, response) => {
-    handlers.get(request.socket)?.(request, response).catch(() => request.destroy())
+    handlers.get(request.socket)?.(request, response).catch(() => request.socket.destroy())
   })
   http.keepAliveTimeout = KEEP_ALIVE_MS
 

@@ -165,8 +165,8 @@ export type Task = z.infer<typeof task>
 /** One thing that happened to a task. */
 export const taskEvent = z.object({
   time,
-  /** A state that it came to, or what was asked for. */
-  event: z.enum(['submitted', ...taskStates, 'hold', 'release', 'pause', 'resume', 'kill', 'move', 'retry']),
+  /** A state that it came to, what was asked for, or (`note`) what is told beside that. */
+  event: z.enum(['submitted', ...taskStates, 'hold', 'release', 'pause', 'resume', 'kill', 'move', 'retry', 'note']),
   /** `user NAME`, `host`, `node NAME`. */
   by: z.string(),
   instance: z.int(),
