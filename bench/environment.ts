@@ -6,7 +6,7 @@ import { type Cluster, startCluster } from '#test/support/cluster.ts'
 import { hasImage, importImage } from '../build/engine-api.mjs'
 import { provideDebianArchive } from '../build/images.mjs'
 import { must } from './commands.ts'
-import { processBytesRead } from './process.ts'
+import { processBytesRead } from '#simulator/process.ts'
 import { createRawEngine, type RawEngine } from './raw-engine.ts'
 import { ratioResult, type Result, timed } from './statistics.ts'
 

@@ -1,7 +1,7 @@
 import { startTestEngine } from '#test/engines/engine.ts'
 import { type Cluster, startCluster } from '#test/support/cluster.ts'
 import { must } from './commands.ts'
-import { processMegabytes } from './process.ts'
+import { processMegabytes } from '#simulator/process.ts'
 import type { Result } from './statistics.ts'
 
 const NAME = 'hakuriver-bench-large'

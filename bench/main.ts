@@ -7,6 +7,10 @@ import { measureFleet } from './fleet.ts'
 import { measureLarge } from './large.ts'
 import { measureMemory } from './memory.ts'
 import { measurePackaging } from './packaging.ts'
+import { measureList } from './queue/list.ts'
+import { measureSimulation } from './queue/simulate.ts'
+import { measureSubmissions } from './queue/submissions.ts'
+import { measureTwoRunners } from './queue/two-runners.ts'
 import { createRawEngine, type RawEngine } from './raw-engine.ts'
 import { measureShell } from './shell.ts'
 import { ratioResult, type Result } from './statistics.ts'
@@ -19,62 +23,80 @@ const PACKAGED_MEGABYTES = 500
 
 export interface BenchOptions {
   socketPath: string
+  /** `dist` */
+  distDir: string
   json: boolean
   /** Names of {@link measurements}; all if left out. */
   only?: string[]
 }
 
-/** Measures everything on one Engine, for Host and Runner alike, and prints a table or JSON. Resolves to the exit code. */
-export async function main({ socketPath, json, only }: BenchOptions): Promise<number> {
-  await ensureBusybox(socketPath)
-  const cluster = await startCluster({ hostSocket: socketPath, nodes: { bench: socketPath } })
-  try {
-    const results = await measure({ cluster, engine: createRawEngine(socketPath), socketPath, only })
-    console.log(json ? JSON.stringify(results, undefined, 2) : toTable(results))
-    return results.every(({ met }) => met) ? 0 : 1
-  } finally {
-    await cluster.client.call('deleteContainer', { params: { name: ENVIRONMENT } }).catch(() => undefined)
-    await cluster.stop()
-  }
+/** Measures, and prints a table or JSON. Resolves to the exit code. */
+export async function main({ socketPath, distDir, json, only }: BenchOptions): Promise<number> {
+  const unknown = only?.filter((name) => !(name in withoutEngine) && !(name in onOneEngine)) ?? []
+  if (unknown.length > 0) throw new Error(`${unknown.join(', ')}: there are ${[...Object.keys(withoutEngine), ...Object.keys(onOneEngine)].join(', ')}`)
+  const results = [...(await measure(withoutEngine, { socketPath, distDir }, only)), ...(await measureOnOneEngine(socketPath, only))]
+  console.log(json ? JSON.stringify(results, undefined, 2) : toTable(results))
+  return results.every(({ met }) => met) ? 0 : 1
 }
 
 // --- internal ---
 
-interface BenchContext {
+type Measurements<Context> = Record<string, (context: Context) => Promise<Result[]>>
+
+/** Those that make what they need. */
+const withoutEngine: Measurements<{ socketPath: string; distDir: string }> = {
+  submissions: ({ distDir }) => measureSubmissions(distDir),
+  list: ({ distDir }) => measureList(distDir),
+  simulate: ({ distDir }) => measureSimulation(distDir),
+  runners: ({ socketPath }) => measureTwoRunners(socketPath),
+  environment: ({ socketPath }) => measureEnvironment(socketPath),
+  fleet: ({ socketPath }) => measureFleet(socketPath),
+  large: ({ socketPath }) => measureLarge(socketPath),
+}
+
+interface OneEngine {
   cluster: Cluster
   engine: RawEngine
   socketPath: string
-  only: string[] | undefined
 }
 
-/** In this order: the last one makes the container large. */
-const measurements: Record<string, (context: BenchContext) => Promise<Result[]>> = {
+/** On one Engine, for Host and Runner alike. In this order: the last one makes the container large. */
+const onOneEngine: Measurements<OneEngine> = {
   submit: async (context) => [await measureSubmit(taskBench(context), 25)],
   parallel: async (context) => [await measureParallel(taskBench(context), 9)],
   shell: ({ cluster, socketPath }) => shellResults(cluster, socketPath),
   memory: async ({ cluster }) => [await measureMemory(cluster, ENVIRONMENT)],
-  environment: ({ socketPath }) => measureEnvironment(socketPath),
-  fleet: ({ socketPath }) => measureFleet(socketPath),
-  large: ({ socketPath }) => measureLarge(socketPath),
   packaging: async ({ cluster, engine }) => {
     await must(cluster, 'hakuriver.docker-shell', [ENVIRONMENT], `head -c ${PACKAGED_MEGABYTES}000000 /dev/urandom > /ballast\n`)
     return [await measurePackaging({ cluster, engine, environment: ENVIRONMENT }, 3)]
   },
 }
 
-async function measure(context: BenchContext): Promise<Result[]> {
-  await must(context.cluster, 'hakuriver.docker', ['create-container', '--if-not-exists', IMAGE, ENVIRONMENT])
-  await must(context.cluster, 'hakuriver.docker', ['create-tar', ENVIRONMENT])
+async function measureOnOneEngine(socketPath: string, only: string[] | undefined): Promise<Result[]> {
+  if (only && !Object.keys(onOneEngine).some((name) => only.includes(name))) return []
+  await ensureBusybox(socketPath)
+  const cluster = await startCluster({ hostSocket: socketPath, nodes: { bench: socketPath } })
+  try {
+    await must(cluster, 'hakuriver.docker', ['create-container', '--if-not-exists', IMAGE, ENVIRONMENT])
+    await must(cluster, 'hakuriver.docker', ['create-tar', ENVIRONMENT])
+    return await measure(onOneEngine, { cluster, engine: createRawEngine(socketPath), socketPath }, only)
+  } finally {
+    await cluster.client.call('deleteContainer', { params: { name: ENVIRONMENT } }).catch(() => undefined)
+    await cluster.stop()
+  }
+}
+
+async function measure<Context>(measurements: Measurements<Context>, context: Context, only: string[] | undefined): Promise<Result[]> {
   const results: Result[] = []
   for (const [name, work] of Object.entries(measurements)) {
-    if (context.only && !context.only.includes(name)) continue
+    if (only && !only.includes(name)) continue
     console.error(`[hakuriver] [bench] ${name} …`)
     results.push(...(await work(context)))
   }
   return results
 }
 
-function taskBench({ cluster, engine }: BenchContext): TaskBench {
+function taskBench({ cluster, engine }: OneEngine): TaskBench {
   return { cluster, engine, node: 'bench', environment: ENVIRONMENT, image: IMAGE }
 }
 
@@ -88,7 +110,7 @@ async function shellResults(cluster: Cluster, socketPath: string): Promise<Resul
 
 function toTable(results: Result[]): string {
   const cells = [
-    ['', 'raw Engine', 'HakuRiver', 'ratio', 'target', ''],
+    ['', 'raw', 'HakuRiver', 'ratio', 'target', ''],
     ...results.map(({ what, raw, ours, unit, ratio, target, met }) => [what, raw > 0 ? `${round(raw)} ${unit}` : '–', `${round(ours)} ${unit}`, raw > 0 ? ratio.toFixed(2) : '–', target, met ? 'met' : 'MISSED']),
   ]
   const widths = cells[0]?.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0))) ?? []

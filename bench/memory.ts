@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import type { Cluster } from '#test/support/cluster.ts'
-import { processMegabytes } from './process.ts'
+import { processMegabytes } from '#simulator/process.ts'
 import type { Result } from './statistics.ts'
 
 const STREAMED_BYTES = 1_000_000_000

@@ -1,8 +1,9 @@
 import { createWriteStream, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { median } from '#simulator/percentile.ts'
 import type { Cluster } from '#test/support/cluster.ts'
 import type { RawEngine } from './raw-engine.ts'
-import { median, ratioResult, type Result, timed } from './statistics.ts'
+import { ratioResult, type Result, timed } from './statistics.ts'
 
 export interface PackagingBench {
   cluster: Cluster

@@ -1,14 +1,3 @@
-/** The middle of some numbers. */
-export function median(numbers: readonly number[]): number {
-  return percentile(numbers, 50)
-}
-
-/** The smallest number that at least `percent` % of them do not exceed. */
-export function percentile(numbers: readonly number[], percent: number): number {
-  const sorted = [...numbers].toSorted((left, right) => left - right)
-  return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)] ?? NaN
-}
-
 /** Milliseconds that `work` takes. */
 export async function timed(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now()

@@ -1,6 +1,7 @@
+import { median } from '#simulator/percentile.ts'
 import type { Cluster } from '#test/support/cluster.ts'
 import { type RawEngine, rawTask } from './raw-engine.ts'
-import { median, ratioResult, type Result, timed } from './statistics.ts'
+import { ratioResult, type Result, timed } from './statistics.ts'
 
 export interface TaskBench {
   cluster: Cluster

@@ -105,6 +105,8 @@ export function runnerStatePaths(stateDir: string) {
     layers: join(stateDir, 'layers'),
     /** Tasks without a container: see {@link processPaths}. */
     processes: join(stateDir, 'processes'),
+    /** What items that share containers print, in directories alike. */
+    items: join(stateDir, 'items'),
   }
 }
 

@@ -3,17 +3,19 @@ import { mkdirSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import type { Execution, Health } from '#core/api/schemas.ts'
 import type { Config } from '#core/config/schema.ts'
 import { createDockerEngine } from '#core/engine/docker.ts'
 import { HakuError, isHakuError } from '#core/errors.ts'
+import type { StreamAnswer } from '#core/http/endpoint-handler.ts'
 import { problemOf } from '#core/http/problems.ts'
 import { createId } from '#core/ids.ts'
 import { isNodeName, quote } from '#core/names.ts'
 import { hostStatePaths, runnerStatePaths, sharedPaths } from '#core/paths.ts'
 import { assertSharedDirectory } from '#core/shared-directory.ts'
 import { openTarballStore } from '#core/tarballs/open-store.ts'
-import { openOutput } from '#core/tasks/output-file.ts'
+import { openOutput, outputHeaders, type OutputPart } from '#core/tasks/output-file.ts'
 import { parseSize } from '#core/tasks/sizes.ts'
 import { readOrCreateToken } from '#core/tokens.ts'
 import { version } from '#core/version.ts'
@@ -21,6 +23,8 @@ import { createContainerExecutor } from './executors/docker/container-executor.t
 import { createCpuAllocator } from './executors/docker/cpus.ts'
 import { removeOrphans } from './executors/docker/orphans.ts'
 import { createOutOfMemory } from './executors/docker/out-of-memory.ts'
+import { removeOrphanItems } from './executors/pack/item-files.ts'
+import { createKeeper } from './executors/pack/keepers.ts'
 import { createPackExecutor } from './executors/pack/pack-executor.ts'
 import { createWarmContainers } from './executors/pack/warm-containers.ts'
 import { createTasks, type Tasks } from './executors/tasks.ts'
@@ -44,8 +48,8 @@ import { createPrefetches, type Prefetches } from './sync/prefetches.ts'
 export interface Runner {
   tasks: Tasks
   prefetches: Prefetches
-  /** What an execution has printed from a byte on, for a Host that does not see the shared directory. @throws `storage.unavailable` */
-  openOutput(part: Execution & { stream: 'stdout' | 'stderr'; offset: number }): Promise<Readable>
+  /** A part of what an execution has printed, for a Host that does not see the shared directory. @throws `storage.unavailable` */
+  openOutput(part: Execution & OutputPart & { stream: 'stdout' | 'stderr' }): Promise<StreamAnswer>
   /** A layer for a neighbour. @throws `layer.not_found` */
   openLayer(digest: string): Promise<Readable>
   /** The secret that the Host shows when it calls this Runner. */
@@ -99,7 +103,7 @@ export async function createRunner(config: Config): Promise<Runner> {
   const containerServices = { ...services, engine, images, cpus, outOfMemory: createOutOfMemory({ log: kernelLog, closing }), gpuDriver: config.docker.gpu_driver }
   const warm = createWarmContainers(containerServices)
   const plain = plainServices({ ...services, cpus, processes: files.processes })
-  const executors = { container: createContainerExecutor(containerServices), pack: createPackExecutor({ ...containerServices, warm }), plain: createProcessExecutor(plain) }
+  const executors = { container: createContainerExecutor(containerServices), pack: createPackExecutor({ ...containerServices, warm, keeper: createKeeper({ program: fileURLToPath(new URL('keeper.cjs', import.meta.url)), socketPath: config.docker.socket, directory: files.items }), items: files.items }), plain: createProcessExecutor(plain) }
   const tasks = createTasks({ services, executors, images, takesPlain: config.runner.plain_processes, onNews: (urgent) => link.news(urgent) })
 
   const link = createLink({
@@ -137,6 +141,7 @@ export async function createRunner(config: Config): Promise<Runner> {
       if (config.runner.plain_processes) await removeOrphanProcesses(plain)
       await removeOrphans({ engine, state, hostname })
       await warm.sweep()
+      await removeOrphanItems(files.items, state)
       await images.sweep()
     }
     sweep().catch((error: unknown) => {
@@ -149,10 +154,10 @@ export async function createRunner(config: Config): Promise<Runner> {
   return {
     tasks,
     prefetches,
-    async openOutput({ id, instance, stream, offset }) {
+    async openOutput({ id, instance, stream, ...part }) {
       await assertSharedDirectory(paths)
-      const output = await openOutput(paths[stream](id, instance), { offset })
-      return output?.bytes ?? Readable.from([])
+      const output = await openOutput(paths[stream](id, instance), part)
+      return { stream: output?.bytes ?? Readable.from([]), headers: { [outputHeaders.offset]: String(output?.offset ?? 0) } }
     },
     async openLayer(digest) {
       if (!neighbours) throw new HakuError('layer.not_found', 'This node does not share layers: runner.share_layers is off.')

@@ -32,8 +32,11 @@ import { createVersions, type Versions } from './environments/versions.ts'
 import { checkHealth } from './health.ts'
 import { createNodes, type Nodes } from './nodes/nodes.ts'
 import { createOperations, type Operations } from './operations/operations.ts'
+import { createNotifications } from './notify/notifications.ts'
+import { endedBefore } from './output/ended-tasks.ts'
 import { createOutput, type Output } from './output/output.ts'
-import { createTaskStore } from './queue/task-store.ts'
+import { createRetention } from './output/retention.ts'
+import { createTaskStore, type TaskStore } from './queue/task-store.ts'
 import { createTasks, type Tasks } from './queue/tasks.ts'
 import { prepareSharedDirectory } from './storage.ts'
 import { createTerminals, type Terminals } from './terminal/terminals.ts'
@@ -100,6 +103,8 @@ export async function createContext(config: Config): Promise<HostContext> {
   const tasks = createTasks({ store, nodes, versions, marks, verifications, dispatcher, docker: config.docker })
   const states = createCapturedStates(state.captures)
   const output = createOutput({ tasks: store, paths, nodes, dispatcher, keepDays: config.logs.keep_days })
+  const retention = createRetention({ paths, keepDays: config.logs.keep_days, endedBefore: (ids, time) => endedBefore(database, ids, time) })
+  const notifications = await createNotifications({ database, changes: store.changes, active: store.active, get: (id) => tasks.get(id), note: (id, message) => noteTrouble(store, id, message) })
   const trials = createTrials({ tasks, output, versions, marks })
   await trials.recover()
   verifications.recover()
@@ -124,6 +129,8 @@ export async function createContext(config: Config): Promise<HostContext> {
       await verifications.close()
       nodes.close()
       tasks.close()
+      await notifications.close()
+      await retention.close()
       dispatcher.close()
       await relaxed.destroy()
       await database.destroy()
@@ -145,6 +152,11 @@ export function useContext(): HostContext {
 }
 
 // --- internal ---
+
+/** Why a task ended as it did is never overwritten. */
+async function noteTrouble(store: TaskStore, id: string, message: string): Promise<void> {
+  await store.update(id, (task) => (task.message === null ? { message } : undefined))
+}
 
 /** An Engine that is down does not keep the Host from starting: what is to be undone there waits for the next start. */
 async function recover(engine: Engine, tarballs: TarballStore, operations: Operations): Promise<void> {

@@ -4,12 +4,11 @@ import { errorMessage, isHakuError } from '#core/errors.ts'
 import { createBackoff } from '../backoff.ts'
 import { type Executor, type Exit, OutputLost, type OutputStream } from './executor.ts'
 import { LateWriteError, openOutputFiles, type OutputFiles, type Positions } from './output-files.ts'
-import { createPatientFiles, skipBytes } from './patient-files.ts'
 import type { ExecutorServices } from './services.ts'
 import type { TaskRun } from './task-run.ts'
 
 export interface CollectOptions {
-  executor: Pick<Executor, 'readOutput' | 'keepsOutput'>
+  executor: Pick<Executor, 'readOutput'>
   exited: Promise<Exit>
   /** The output from the start on, with its empty files; else it is read from its beginning. */
   live: { stream: OutputStream; files: OutputFiles } | undefined
@@ -37,27 +36,23 @@ const UNREADABLE_TRIES = 8
  * full share never blocks the task and loses nothing: the node's disk keeps the bytes until the share takes them.
  */
 export async function collectOutput(run: TaskRun, services: ExecutorServices, options: CollectOptions): Promise<Collected> {
-  const { live, exited, executor } = options
-  const patience = killedPatience(run, exited)
+  const { live, exited } = options
   let reason: unknown
   if (live) {
-    const interrupted = AbortSignal.any([services.closing, patience])
-    const files = executor.keepsOutput ? live.files : createPatientFiles(live.files, run, services, interrupted)
     try {
-      if (await followLive(live.stream, files, exited)) {
-        await files.finish()
-        return { sizes: files.sizes, lost: undefined }
+      if (await followLive(live.stream, live.files, exited)) {
+        await live.files.finish()
+        return { sizes: live.files.sizes, lost: undefined }
       }
     } catch (error) {
       services.closing.throwIfAborted()
-      if (!executor.keepsOutput) return { sizes: files.sizes, lost: errorMessage(error) }
       reason = error
     } finally {
       live.stream.destroy()
-      await files.close()
+      await live.files.close()
     }
   }
-  return recollect(run, services, options, { reason, patience })
+  return recollect(run, services, options, reason)
 }
 
 // --- internal ---
@@ -79,9 +74,10 @@ async function followLive(stream: OutputStream, files: OutputFiles, exited: Prom
   return came && typeof exit === 'object' && !exit.interrupted
 }
 
-async function recollect(run: TaskRun, services: ExecutorServices, options: CollectOptions, { reason, patience }: { reason: unknown; patience: AbortSignal }): Promise<Collected> {
+async function recollect(run: TaskRun, services: ExecutorServices, options: CollectOptions, reason: unknown): Promise<Collected> {
   const { closing, paths } = services
   const backoff = createBackoff({ firstMs: 200, maxMs: 15_000 })
+  const patience = killedPatience(run, options.exited)
   const interrupted = AbortSignal.any([closing, patience])
   let sizes: Readonly<Positions> = { stdout: 0, stderr: 0 }
   let failure = reason
@@ -118,7 +114,7 @@ async function readLog(run: TaskRun, { executor, exited }: CollectOptions, files
   const copy = async (follow: boolean) => {
     const skip = { ...files.positions }
     await pump(await executor.readOutput(run, { follow }), async (chunks) => {
-      await files.write(skipBytes(chunks, skip))
+      await files.write(skipKept(chunks, skip))
       run.tell(null)
     })
   }
@@ -134,6 +130,15 @@ async function readLog(run: TaskRun, { executor, exited }: CollectOptions, files
 
 async function pump({ chunks }: OutputStream, write: (chunks: OutputChunk[]) => Promise<void>): Promise<void> {
   for await (const some of chunks) await write(some)
+}
+
+/** Drops the bytes that the files hold already. Counts `skip` down. */
+function skipKept(chunks: OutputChunk[], skip: Positions): OutputChunk[] {
+  return chunks.flatMap(({ channel, bytes }) => {
+    const kept = Math.min(skip[channel], bytes.length)
+    skip[channel] -= kept
+    return kept < bytes.length ? [{ channel, bytes: bytes.subarray(kept) }] : []
+  })
 }
 
 /** Fires when a killed task has been over for so long that its last output is given up. */

@@ -65,8 +65,6 @@ export class OutputLost extends Error {
  * - All methods may be called again after a crash of the Runner at any point.
  */
 export interface Executor {
-  /** Whether `readOutput` can be called as often as one likes; else the stream of `start` is all there is. */
-  readonly keepsOutput: boolean
   /**
    * Ends and removes what earlier instances of the same task have left here and nobody remembers, such as after the loss of the
    * state. Called before `create` of a second or later instance; those that are remembered have ended by then.

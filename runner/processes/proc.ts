@@ -19,6 +19,8 @@ export interface ProcessStatus {
   isZombie: boolean
   /** By a signal. */
   isStopped: boolean
+  /** For the kernel, such as for a child that was stopped before it had begun: no signal reaches it meanwhile. */
+  isWaiting: boolean
 }
 
 /** What /proc says of a process; `undefined`: there is none. */
@@ -28,7 +30,7 @@ export function readStatus(pid: number): ProcessStatus | undefined {
   const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ')
   if (!fields || fields.length < 20) return undefined
   const number = (index: number) => Number(fields[index])
-  return { pid, parent: number(1), session: number(3), startTime: number(19), isZombie: fields[0] === 'Z' || fields[0] === 'X', isStopped: fields[0] === 'T' }
+  return { pid, parent: number(1), session: number(3), startTime: number(19), isZombie: fields[0] === 'Z' || fields[0] === 'X', isStopped: fields[0] === 'T', isWaiting: fields[0] === 'D' }
 }
 
 /** @returns `undefined` if there is no such process */

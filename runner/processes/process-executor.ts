@@ -42,8 +42,6 @@ export function createProcessExecutor(services: ProcessServices): Executor {
   }
 
   return {
-    keepsOutput: true,
-
     async removeEarlier({ record: { order } }) {
       for (let instance = 1; instance < order.instance; instance++) await removeExecution(processPaths(processDirectory(processes, order.id, instance)))
     },

@@ -4,7 +4,8 @@ import type { OutputChunk } from '#core/engine/demultiplex.ts'
 import { systemErrorCode } from '#core/errors.ts'
 import type { ProcessPaths } from '#core/paths.ts'
 import { OutputLost, type OutputStream } from '../executors/executor.ts'
-import { type Channel, CHANNELS, readJson } from './files.ts'
+import { type Channel, CHANNELS } from './files.ts'
+import { readKnown, wasRebooted } from './supervision.ts'
 import { watchDirectory } from './watch.ts'
 
 const BLOCK_BYTES = 256 * 1024
@@ -45,7 +46,7 @@ async function* read(paths: ProcessPaths, follow: boolean, signal: AbortSignal):
     for (;;) {
       signal.throwIfAborted()
       // Asked before reading: what is there by then is all.
-      const isAll = !follow || readJson(paths.ended) !== undefined
+      const isAll = !follow || isOver(paths)
       const chunks: OutputChunk[] = []
       for (const channel of CHANNELS) {
         const { buffer, bytesRead } = await handles[channel].read(Buffer.allocUnsafe(BLOCK_BYTES), 0, BLOCK_BYTES, positions[channel])
@@ -61,4 +62,10 @@ async function* read(paths: ProcessPaths, follow: boolean, signal: AbortSignal):
     await handles.stdout.close()
     await handles.stderr.close()
   }
+}
+
+/** Nobody writes any more. */
+function isOver(paths: ProcessPaths): boolean {
+  const known = readKnown(paths)
+  return !known || known.ended !== undefined || wasRebooted(known)
 }

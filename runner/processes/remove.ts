@@ -18,7 +18,8 @@ export function scopeOf(paths: ProcessPaths): Scope | undefined {
 export async function removeExecution(paths: ProcessPaths): Promise<void> {
   const scope = scopeOf(paths)
   if (scope) await removeScope(scope)
-  await rm(paths.directory, { recursive: true, force: true })
+  // Its supervisor may be writing its last word.
+  await rm(paths.directory, { recursive: true, force: true, maxRetries: 5 })
 }
 
 export interface OrphanOptions extends Pick<ProcessServices, 'processes' | 'cgroups' | 'hostname'> {

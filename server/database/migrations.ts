@@ -1,5 +1,4 @@
 import type { Kysely, Migration } from 'kysely'
-import { queueMigration } from './004-queue.ts'
 
 /** In the order of their names. A released migration is never changed. */
 export const migrations: Record<string, Migration> = {
@@ -80,7 +79,6 @@ export const migrations: Record<string, Migration> = {
       await db.schema.alterTable('version_marks').addColumn('suspected_by', 'text').execute()
     },
   },
-  '004-queue': queueMigration,
   '005-node-drain': {
     async up(db: Kysely<unknown>) {
       await db.schema.alterTable('nodes').addColumn('drained', 'text').execute()

@@ -8,7 +8,7 @@ import type { TaskRecord } from './task-record.ts'
 export function nodeState(node: NodeRecord, active: readonly TaskRecord[]): NodeState {
   const { hostname } = node
   const placed = active.filter((task) => task.node === hostname && holdsResources(task.state)).map(({ id, cores: taskCores, memoryBytes: taskMemory, gpuIds, numaNode }) => ({ id, cores: taskCores, memoryBytes: taskMemory, gpuIds, numaNode, endsBy: null }))
-  return { placed, drained: false, numaNodes: [], gpus: [], plainProcesses: false, ...node }
+  return { ...node, drained: node.drained !== null, placed }
 }
 
 /** Tasks that wait for a place, in their order. */

@@ -32,7 +32,7 @@ function readTarget(text: string, nodes: Nodes): string {
 
 /** Refuses what no node could ever run, and names the nearest. Without any node the task waits for the first. */
 function assertFits(body: SubmitBody, targets: readonly string[], nodes: NodeRecord[]): void {
-  const capacities = nodes.map((node) => ({ numaNodes: [], gpus: [], plainProcesses: false, ...node }))
+  const capacities = nodes
   for (const target of targets.length > 0 ? targets : [null]) {
     const words = refusal({ ...body, target: target === null ? null : { node: target }, plain: body.environment === null }, capacities)
     if (words !== null) throw new HakuError('node.too_small', words)

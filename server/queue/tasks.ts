@@ -219,7 +219,7 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
     toNode(record) {
       const { placed, numaNodes, gpus, plainProcesses } = nodeState(record, store.active())
       const { hostname, url, online, lastHeartbeat, cores, memoryBytes, usage, engine, runnerVersion, images } = record
-      return { hostname, url, state: online ? 'online' : 'offline', lastHeartbeat: lastHeartbeat.toISOString(), cores, coresReserved: placed.reduce((sum, task) => sum + task.cores, 0), memoryBytes, memoryReservedBytes: placed.reduce((sum, task) => sum + (task.memoryBytes ?? 0), 0), numaNodes: [...numaNodes], gpus: [...gpus], gpusReserved: [], plainProcesses, drained: null, tasks: placed.length, usage, engine, runnerVersion, images: [...images] }
+      return { hostname, url, state: online ? 'online' : 'offline', lastHeartbeat: lastHeartbeat.toISOString(), cores, coresReserved: placed.reduce((sum, task) => sum + task.cores, 0), memoryBytes, memoryReservedBytes: placed.reduce((sum, task) => sum + (task.memoryBytes ?? 0), 0), numaNodes: [...numaNodes], gpus: [...gpus], gpusReserved: [], plainProcesses, drained: record.drained, tasks: placed.length, usage, engine, runnerVersion, images: [...images] }
     },
 
     close() {

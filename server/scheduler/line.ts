@@ -11,68 +11,73 @@ export interface Entry {
   isJudged: boolean
   /** The node that was kept for it in the last pass. */
   kept: Room | undefined
-  /** As in its demand: they are read of each entry in each pass, and one object less has to be reached for. */
-  target: string | null
-  cores: number
-  memory: number
-  gpus: number
 }
 
 /** The queue as a planner knows it. */
 export interface Line {
   readonly entries: readonly Entry[]
+  /**
+   * In step with `entries`, since reaching for ten thousand of them in each pass would cost more than all else: so many
+   * cores must have become free on a node for the entry to be looked at. Below 0: it is always looked at.
+   */
+  readonly thresholds: number[]
+  /** In step with `entries` too. */
+  readonly demands: readonly Demand[]
   find(taskId: string): Entry | undefined
   /** Takes over what is another object than before. Answers the entries that are gone, or `null` if the order of others has changed. */
   update(waiting: readonly WaitingTask[]): Entry[] | null
 }
 
 export function createLine(waiting: readonly WaitingTask[]): Line {
-  const demands = createDemands()
+  const known = createDemands()
   const byId = new Map<string, Entry>()
-  let entries: Entry[] = []
-  let before: Entry[] = []
-  let tasksBefore: readonly WaitingTask[] = []
+  const tasks: WaitingTask[] = []
+  const entries: Entry[] = []
+  const thresholds: number[] = []
+  const demands: Demand[] = []
 
-  function enter(task: WaitingTask): Entry {
-    const demand = demands.of(task)
-    const { target, cores, memory, gpus } = demand
-    const entry = { task, demand, mayStart: task.count > 0 && task.blocked.length === 0, isJudged: false, kept: undefined, target, cores, memory, gpus }
+  function insert(place: number, task: WaitingTask): void {
+    const mayStart = task.count > 0 && task.blocked.length === 0
+    const demand = known.of(task)
+    const entry = { task, demand, mayStart, isJudged: false, kept: undefined }
     byId.set(task.id, entry)
-    return entry
+    tasks.splice(place, 0, task)
+    entries.splice(place, 0, entry)
+    thresholds.splice(place, 0, mayStart ? -1 : NEVER)
+    demands.splice(place, 0, demand)
+  }
+
+  function remove(place: number, count: number): Entry[] {
+    tasks.splice(place, count)
+    thresholds.splice(place, count)
+    demands.splice(place, count)
+    return entries.splice(place, count)
   }
 
   function update(current: readonly WaitingTask[]): Entry[] | null {
-    [before, entries] = [entries, before]
-    entries.length = 0
     const gone: Entry[] = []
-    let next = 0
+    let place = 0
     for (const task of current) {
-      const isNext = tasksBefore[next] === task
-      const known = isNext ? before[next] : byId.get(task.id)
-      if (!known || (!isNext && known.task !== task)) {
-        entries.push(enter(task))
-        continue
+      if (tasks[place] !== task) {
+        if (byId.get(task.id)?.task === task) {
+          // What stood between is gone. What is not found behind has come forward: the order has changed.
+          const found = tasks.indexOf(task, place)
+          if (found < 0) return null
+          gone.push(...remove(place, found - place))
+        } else insert(place, task)
       }
-      // What stood between is gone. What is not found behind has come forward: the order has changed.
-      const from = isNext ? next : tasksBefore.indexOf(task, next)
-      if (from < 0) return null
-      if (from > next) gone.push(...before.slice(next, from))
-      next = from + 1
-      entries.push(known)
+      place++
     }
-    gone.push(...before.slice(next))
-    tasksBefore = [...current]
+    gone.push(...remove(place, tasks.length - place))
     for (const entry of gone) if (byId.get(entry.task.id) === entry) byId.delete(entry.task.id)
-    demands.prune(entries)
+    known.prune(entries)
     return gone
   }
 
   update(waiting)
-  return {
-    get entries() {
-      return entries
-    },
-    find: (taskId) => byId.get(taskId),
-    update,
-  }
+  return { entries, thresholds, demands, find: (taskId) => byId.get(taskId), update }
 }
+
+// --- internal ---
+
+const NEVER = 2 ** 30

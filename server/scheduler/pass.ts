@@ -4,7 +4,7 @@ import type { Hope } from './forecast.ts'
 import { better } from './forecast.ts'
 import { keepRoom } from './keep.ts'
 import type { Entry, Line } from './line.ts'
-import { freeGpus, type Room } from './room.ts'
+import type { Room } from './room.ts'
 import type { KeptNode, Placement, Plan, PlanInput } from './types.ts'
 import { firstReason, judgeNodes } from './verdicts.ts'
 
@@ -28,22 +28,15 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
   const kept: KeptNode[] = []
   const loads = createLoads(input)
   const dirty: Room[] = []
-  let most: Most | undefined
+  /** No node that is dirty has more of them free. */
+  let mostCores: number | undefined
   let asking = 0
 
   function markDirty(room: Room): void {
     if (room.dirtyIn === pass) return
     room.dirtyIn = pass
     dirty.push(room)
-    most = undefined
-  }
-
-  /** Most of those that wait: nothing has changed for them. */
-  function isAsBefore(entry: Entry): boolean {
-    if (!entry.isJudged || entry.kept) return false
-    most ??= mostFree(dirty)
-    const isTooMuch = entry.cores > most.cores || entry.gpus > most.gpus || entry.memory > most.memory
-    return (isTooMuch && asking === KEPT_AT_MOST && entry.target === null) || entry.demand.failedIn === pass
+    mostCores = undefined
   }
 
   function roomsOf({ isJudged, demand }: Entry): readonly Room[] {
@@ -63,7 +56,7 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
       const gpuIds = gpus.map(({ id }) => id)
       const { numaNode, durationMs } = demand
       fleet.take(room, { id: task.id, cores: task.cores, memoryBytes: task.memoryBytes, gpuIds, numaNode, endsBy: durationMs === null ? null : now + durationMs })
-      most = undefined
+      mostCores = undefined
       placements.push({ taskId: task.id, node: room.node.hostname, gpuIds, numaNode })
     }
     return true
@@ -88,12 +81,7 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
     return hope?.room
   }
 
-  for (const room of fleet.rooms) room.keep = undefined
-  changed.forEach(markDirty)
-  let index = -1
-  for (const entry of line.entries) {
-    index++
-    if (!entry.mayStart || isAsBefore(entry)) continue
+  function decide(entry: Entry, index: number): void {
     const { demand } = entry
     const failedBefore = demand.failedIn === pass
     const isPlaced = !failedBefore && place(entry)
@@ -101,8 +89,19 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
     if (!isPlaced) demand.failedIn = pass
     // What was placed was not looked at everywhere: if it comes again, it is.
     entry.isJudged = !isPlaced
+    line.thresholds[index] = isPlaced || room || demand.target !== null ? -1 : demand.cores
     if (entry.kept && entry.kept !== room) markDirty(entry.kept)
     entry.kept = room
+  }
+
+  for (const room of fleet.rooms) room.keep = undefined
+  changed.forEach(markDirty)
+  for (let index = 0; index < line.entries.length; index++) {
+    const threshold = line.thresholds[index] ?? -1
+    // The first few are asked in each pass for which node is kept for them.
+    const isAsBefore = threshold >= 0 && ((asking === KEPT_AT_MOST && threshold > (mostCores ??= freeCores(dirty))) || line.demands[index]?.failedIn === pass)
+    const entry = isAsBefore ? undefined : line.entries[index]
+    if (entry?.mayStart) decide(entry, index)
   }
 
   return {
@@ -115,22 +114,9 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
 
 // --- internal ---
 
-/** Of what is free on a node. */
-interface Most {
-  cores: number
-  memory: number
-  gpus: number
-}
-
-/** More than this none of them has. What asks for nothing fits where there is less than nothing. */
-function mostFree(rooms: readonly Room[]): Most {
-  const most = { cores: -Infinity, memory: -Infinity, gpus: -Infinity }
-  for (const room of rooms) {
-    most.cores = Math.max(most.cores, room.cores, 0)
-    most.memory = Math.max(most.memory, room.memory, 0)
-    most.gpus = Math.max(most.gpus, freeGpus(room))
-  }
-  return most
+/** What asks for nothing fits where there is less than nothing. */
+function freeCores(rooms: readonly Room[]): number {
+  return rooms.reduce((most, { cores }) => Math.max(most, cores, 0), -Infinity)
 }
 
 /** What nodes would have to load, asked for once in a pass. */

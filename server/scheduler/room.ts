@@ -50,8 +50,7 @@ export function fillRoom(room: Room, node: NodeState): void {
   room.firstEnd = Infinity
   room.ends = undefined
   for (const task of room.placed) reserve(room, task)
-  const given = new Set(room.placed.flatMap(({ gpuIds }) => gpuIds))
-  setGpus(room, node.gpus.filter(({ id }) => !given.has(id)))
+  setGpus(room, node.gpus.filter(({ id }) => !room.placed.some(({ gpuIds }) => gpuIds.includes(id))))
   room.isStale = false
   room.version++
 }
@@ -71,10 +70,6 @@ export function hasCoresAndMemory(room: Room, demand: Demand): boolean {
   if (demand.numaNode === null) return true
   const numa = room.numa.get(demand.numaNode)
   return numa !== undefined && (demand.cores <= numa.cores || demand.cores === 0) && (demand.memory <= numa.memory || demand.memory === 0)
-}
-
-export function freeGpus(room: Room): number {
-  return room.gpus.reduce((sum, group) => sum + group.length, 0)
 }
 
 /** Whether the node takes such a task at all, were it empty. */

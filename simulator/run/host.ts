@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { hostStatePaths } from '#core/paths.ts'
+import { freePort } from '../free-port.ts'
 
 /** A Host as a user starts it, with nothing but temporary directories. */
 export interface SimulatedHost {
@@ -36,7 +36,7 @@ export async function startHost({ directory, binDir, profileDir }: HostOptions):
   const state = hostStatePaths(join(directory, 'state'))
   const configFile = join(directory, 'config.toml')
   const port = await freePort()
-  mkdirSync(sharedDir)
+  mkdirSync(sharedDir, { recursive: true })
   writeFileSync(configFile, `[network]\nhost_port = ${port}\n\n[paths]\nshared_dir = ${JSON.stringify(sharedDir)}\nstate_dir = ${JSON.stringify(state.root)}\n\n[docker]\nsocket = ${JSON.stringify(join(directory, 'no-engine.sock'))}\n`)
   const program = join(binDir, 'hakuriver.host')
   // A group of its own: Ctrl-C is for whoever started it, who ends it.
@@ -87,13 +87,4 @@ async function untilListening({ stdout, stderr }: ChildProcess, log: string[]): 
       })
     }
   })
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }

@@ -7,7 +7,7 @@ import { engineMissing, socketPath, testEngine } from '#test/support/engine.ts'
 import { ensureBusybox } from '#test/support/images.ts'
 import { whyNoS3Server } from '#test/support/s3-server.ts'
 import { type S3Storage, startS3Storage } from '#test/support/s3-storage.ts'
-import { createRandom } from '#test/support/seeded-tree.ts'
+import { createRandom } from '#simulator/random.ts'
 
 const missing = engineMissing ?? (await whyNoS3Server())
 

@@ -8,7 +8,7 @@ import { createId } from '#core/ids.ts'
 import { labels } from '#core/paths.ts'
 import { type Cluster, startCluster, untilOnline } from '#test/support/cluster.ts'
 import { engineMissing, socketPath, testEngine } from '#test/support/engine.ts'
-import { createRandom } from '#test/support/seeded-tree.ts'
+import { createRandom } from '#simulator/random.ts'
 import { ensureBusybox } from '#test/support/images.ts'
 
 describe.skipIf(engineMissing)('a process that is killed', () => {

@@ -8,7 +8,7 @@ import { labels, sharedPaths, taskContainerName } from '#core/paths.ts'
 import { type Cluster, startCluster, untilOnline } from '#test/support/cluster.ts'
 import { engineMissing, socketPath, testEngine } from '#test/support/engine.ts'
 import { ensureBusybox } from '#test/support/images.ts'
-import { createRandom } from '#test/support/seeded-tree.ts'
+import { createRandom } from '#simulator/random.ts'
 
 /** How long a Runner is killed again and again. */
 const STORM_MS = 1000 * Number(process.env['HAKURIVER_CRASH_SECONDS'] ?? 300)

@@ -14,7 +14,8 @@ import { whyNoEngines } from '#test/engines/engine.ts'
 import type { Release } from '#test/engines/releases.ts'
 import { createEnvironmentServices } from '#test/support/environments.ts'
 import { exportedFileSystem, fileSystemAt, pidOf } from '#test/support/file-system.ts'
-import { createRandom, mutateTree, plantSpecials } from '#test/support/seeded-tree.ts'
+import { createRandom } from '#simulator/random.ts'
+import { mutateTree, plantSpecials } from '#test/support/seeded-tree.ts'
 
 const missing = whyNoEngines()
 if (missing) console.log(`comparing file systems on Engines of several releases is skipped: ${missing}`)

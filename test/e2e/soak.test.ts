@@ -11,7 +11,7 @@ import { isFinal } from '#core/tasks/states.ts'
 import { startTestEngine, type TestEngine, whyNoEngines } from '#test/engines/engine.ts'
 import { type Cluster, startCluster, untilOnline } from '#test/support/cluster.ts'
 import { ensureBusybox } from '#test/support/images.ts'
-import { createRandom } from '#test/support/seeded-tree.ts'
+import { createRandom } from '#simulator/random.ts'
 import { startTcpProxy, type TcpProxy } from '#test/support/tcp-proxy.ts'
 
 const missing = whyNoEngines()

@@ -23,7 +23,7 @@ describe.skipIf(missing !== undefined)('limits of plain processes', () => {
   let node: PlainNode
 
   beforeAll(async () => {
-    node = await createPlainNode('machine')
+    node = await createPlainNode(machineCgroups)
   })
   afterAll(() => node?.remove())
 

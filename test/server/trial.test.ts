@@ -48,7 +48,7 @@ describe.skipIf(engineMissing)('packaging with a test', () => {
     const operation = await packaging.start(name, createVersionBody.parse({ test: 'test -e /proof', keep: 1 }))
     await expect.poll(() => [...host.node.orders.values()], { timeout: 20_000 }).toHaveLength(1)
     const [order] = host.node.orders.values()
-    return { operation, task: order?.id ?? '', candidate: order?.version ?? 0 }
+    return { operation, task: order?.id ?? '', candidate: order?.image?.version ?? 0 }
   }
 
   it('keeps the version back until it has passed, and prunes only then', async () => {
@@ -65,7 +65,7 @@ describe.skipIf(engineMissing)('packaging with a test', () => {
 
   it('leaves all as it was if it fails, and the next version is built on the one before', async () => {
     const { operation, task } = await begin()
-    writeFileSync(host.paths.stdout(task), 'no proof\n')
+    writeFileSync(host.paths.stdout(task, 1), 'no proof\n')
     await report(task, { state: 'failed', reason: 'exited', exitCode: 1 })
     expect(await end(operation)).toMatchObject({ state: 'failed', error: { code: 'version.test_failed', detail: expect.stringMatching(/ended with code 1[^]*no proof$/) } })
     expect(await versions()).toEqual([before])

@@ -321,7 +321,7 @@ describe('a test of a new version', () => {
     await host.register('a')
     const { ended, id } = await begin()
     await host.node.ordered(id)
-    writeFileSync(host.paths.stderr(id), `${'noise\n'.repeat(5000)}Traceback:\nModuleNotFoundError: no numpy\n`)
+    writeFileSync(host.paths.stderr(id, 1), `${'noise\n'.repeat(5000)}Traceback:\nModuleNotFoundError: no numpy\n`)
     await report(id, { state: 'failed', reason: 'exited', exitCode: 3, stdoutBytes: 0 })
     await expect(ended).rejects.toThrow(refusal('version.test_failed', new RegExp(`test of my-env-30\\.tar failed: task ${id} ended with code 3[^]*task stderr ${id}[^]*noise\nTraceback:\nModuleNotFoundError: no numpy$`)))
     expect([await versionsOf(), await currentOf(), host.marks.candidates()]).toEqual([[20, 10], [20], []])

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { hostApi, type HostApi } from '#core/api/host.ts'
 import { type Client, createClient } from '#core/client/client.ts'
-import { freePort } from './ports.ts'
+import { freePort } from '#simulator/free-port.ts'
 
 const BIN = fileURLToPath(new URL('../../dist/bin/', import.meta.url))
 

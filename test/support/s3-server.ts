@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { findProgram, mustRun, run } from '../../build/programs.mjs'
-import { freePort } from './ports.ts'
+import { freePort } from '#simulator/free-port.ts'
 
 /** A real S3 server, on this machine only. */
 export interface S3Server {

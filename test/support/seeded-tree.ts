@@ -2,24 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, closeSync, ftruncateSync, linkSync, lstatSync, lutimesSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, symlinkSync, unlinkSync, utimesSync, writeFileSync, writeSync } from 'node:fs'
 import { encodeEntry } from '#core/tarballs/tar/encode.ts'
 import { END_OF_ARCHIVE, padding, type TarEntry } from '#core/tarballs/tar/entry.ts'
-
-/** Numbers that look random and are the same for the same seed (mulberry32). */
-export function createRandom(seed: number) {
-  let state = seed
-  const next = () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
-  const below = (limit: number) => Math.floor(next() * limit)
-  return {
-    below,
-    pick: <T>(from: readonly T[]): T => from[below(from.length)] as T,
-    bytes: (size: number) => Buffer.from(Array.from({ length: size }, () => below(256))),
-  }
-}
-export type Random = ReturnType<typeof createRandom>
+import type { Random } from '#simulator/random.ts'
 
 /**
  * Grows and changes a tree as people and package managers do, and as nobody should: every kind of entry, names of any bytes, hard links made and

@@ -17,8 +17,6 @@ export function createContainerExecutor(services: ContainerServices): Executor {
   const { engine, closing, hostname } = services
 
   return {
-    keepsOutput: true,
-
     async removeEarlier(run) {
       const found = await untilEngineAnswers(run, run.interrupted, () => engine.listContainers({ [labels.task]: run.id, [labels.node]: hostname }))
       for (const container of found) {

@@ -7,7 +7,7 @@ import { type ProcessStatus, readEnvironment, readStatus } from '../../processes
 export function itemProcesses(containerId: string, { pid: main, id }: { pid: number; id: string }): ProcessStatus[] {
   const living = containerPids(containerId).flatMap((pid) => readStatus(pid) ?? []).filter(({ isZombie }) => !isZombie)
   const mark = `HAKURIVER_TASK_ID=${id}`
-  const members = new Set(living.filter(({ pid, session }) => pid === main || session === main || readEnvironment(pid).includes(mark)).map(({ pid }) => pid))
+  const members = new Set(living.filter(({ pid, session }) => (main > 0 && session === main) || pid === main || readEnvironment(pid).includes(mark)).map(({ pid }) => pid))
   for (let size = -1; size !== members.size; ) {
     size = members.size
     for (const { pid, parent } of living) if (members.has(parent)) members.add(pid)

@@ -1,27 +1,27 @@
+import { mkdir, rm } from 'node:fs/promises'
+import { basename } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import type { Readable } from 'node:stream'
-import type { ExecDetails } from '#core/engine/engine.ts'
-import { HakuError, isHakuError } from '#core/errors.ts'
-import { executionKey } from '../../state/state.ts'
+import { type ErrorCode, HakuError, isHakuError } from '#core/errors.ts'
+import { processDirectory, type ProcessPaths, processPaths } from '#core/paths.ts'
 import { readStatus } from '../../processes/proc.ts'
+import { watchDirectory } from '../../processes/watch.ts'
+import { executionKey, type TaskRecord } from '../../state/state.ts'
 import { untilEngineAnswers } from '../docker/engine-retry.ts'
-import { openOutputStream } from '../docker/output-stream.ts'
 import { runningMs } from '../docker/running-time.ts'
 import { classifyStartFailure } from '../docker/start-container.ts'
-import { type Executor, type Exit, type Found, OutputLost, type OutputStream } from '../executor.ts'
+import type { Executor, Exit, Found, OutputStream } from '../executor.ts'
 import { TaskFailure } from '../task-failure.ts'
 import type { TaskRun } from '../task-run.ts'
 import { readExecFailure } from './exec-failure.ts'
+import { isKept, readEnd, readItemOutput, unclaimItem, writeEnd } from './item-files.ts'
 import { formatHandle, type ItemHandle, type PackServices, parseHandle } from './services.ts'
 import { freezeItem, type Item, killItem, signalItem } from './signal-item.ts'
 import { itemSpec } from './spec.ts'
 
 /** Items that share containers: a process in one each. The handle is the container's id and the Engine's for the process. */
 export function createPackExecutor(services: PackServices): Executor {
-  const { engine, state, warm, closing, hostname } = services
-  /** Streams that have not ended: their end tells of the item's. */
-  const streams = new Map<string, Promise<unknown>>()
-
+  const { engine, state, warm, keeper, items, closing, hostname } = services
+  const pathsOf = ({ order: { id, instance } }: Pick<TaskRecord, 'order'>) => processPaths(processDirectory(items, id, instance))
   const inspect = (run: TaskRun) => untilEngineAnswers(run, closing, () => engine.inspectExec(handleOf(run).execId))
   const itemOf = (run: TaskRun, pid: number): Item => ({ ...handleOf(run), pid, id: run.id })
 
@@ -33,22 +33,25 @@ export function createPackExecutor(services: PackServices): Executor {
     } catch (error) {
       warm.leave(run.key)
       if (!isHakuError(error)) throw error
-      if (isLast || !isHakuError(error, 'container.not_running', 'container.not_found')) throw new TaskFailure('start_failed', error)
+      if (isLast || !GONE.includes(error.code)) throw new TaskFailure('start_failed', error)
       warm.lost(containerId)
       return undefined
     }
   }
 
-  async function startOnce(run: TaskRun): Promise<Readable | undefined> {
+  async function startOnce(run: TaskRun, paths: ProcessPaths): Promise<void> {
+    const { order } = run.record
     for (;;) {
       try {
-        return await engine.startExec(handleOf(run).execId)
+        return await keeper.start({ ...handleOf(run), directory: paths.directory, taskId: order.id, maxOutputBytes: order.maxOutputBytes })
       } catch (error) {
-        if (!isHakuError(error, 'engine.unavailable')) throw startFailure(error)
+        if (!isHakuError(error, 'engine.unavailable', 'engine.conflict')) throw startFailure(error)
       }
-      // It may have started before the Engine's answer was lost, and it must not run twice.
+      // It may have been started before the answer was lost, and it must not run twice.
       const details = await inspect(run)
-      if (details?.status !== 'created') return undefined
+      if (details?.status !== 'created') return
+      if (isKept(paths)) await setTimeout(RETRY_MS, undefined, { signal: closing })
+      else unclaimItem(paths)
     }
   }
 
@@ -58,69 +61,81 @@ export function createPackExecutor(services: PackServices): Executor {
     return container?.status !== 'running' && container?.status !== 'paused'
   }
 
-  async function judgeExit(run: TaskRun, details: ExecDetails | undefined): Promise<Exit> {
-    // What it has started ends with it, as in a container of its own.
-    await killItem(engine, itemOf(run, details?.pid ?? 0))
-    if (!details) return unknownExit('The Docker Engine does not know any more how the item ended: it was restarted, or the Runner was away for minutes.')
-    const { exitCode } = details
-    if (exitCode === undefined) return unknownExit('The Docker Engine does not say how the item ended.')
-    if (exitCode === KILLED && (await hasContainerEnded(run))) return unknownExit('The container that items share ended while the item ran in it.')
+  async function judgeEnd(run: TaskRun, exitCode: number | null, note: string | null): Promise<Exit> {
+    if (exitCode === null) return unknownExit(note ?? 'The Docker Engine does not say how the item ended.')
+    // The Engine hears of the end of a container after it has heard of the ends of those in it.
+    if (exitCode === KILLED && !run.ending.aborted && ((await hasContainerEnded(run)) || (await setTimeout(RETRY_MS, hasContainerEnded(run), { signal: closing })))) return unknownExit('The container that items share ended while the item ran in it.')
     return { exitCode, interrupted: false }
   }
 
-  return {
-    keepsOutput: false,
+  /** Without a keeper there is only the Engine to ask. Resolves to `false` while it runs. */
+  async function endUnkept(run: TaskRun, paths: ProcessPaths): Promise<boolean> {
+    const details = await inspect(run)
+    const { containerId } = handleOf(run)
+    // An Engine that can not get rid of its output says of a process that runs that it has ended with this code.
+    const isDoubtful = details?.exitCode === CAN_NOT_EXECUTE
+    if (details?.status === 'running' || (isDoubtful && readStatus(details.pid) !== undefined)) return false
+    if (readEnd(paths)) return true
+    await killItem(engine, { containerId, pid: details?.pid ?? 0, id: run.id })
+    writeEnd(paths, isDoubtful || !details ? { exitCode: null, note: `${KEEPER_LOST}, and nobody knows how the item ended.` } : { exitCode: details.exitCode ?? null, note: `${KEEPER_LOST} while the item ran` })
+    return true
+  }
 
+  return {
     // A container with processes that nobody remembers is never used again: see `warm.use`.
     removeEarlier: () => Promise.resolve(),
 
     async find(run): Promise<Found | undefined> {
       const handle = parseHandle(run.record.handle)
       if (!handle) return undefined
+      const paths = pathsOf(run.record)
+      const end = readEnd(paths)
+      if (end) return { status: 'ended', started: null, finished: end.finished }
       const details = await inspect(run)
-      if (!details || details.status === 'ended') return { status: 'ended', started: null, finished: null }
-      warm.join(run, handle.containerId)
-      const isPaused = details.status === 'running' && readStatus(details.pid)?.isStopped
-      return { status: isPaused ? 'paused' : details.status, started: null, finished: null }
+      const isStarted = isKept(paths) || (details !== undefined && details.status !== 'created')
+      if (details && details.status !== 'ended') warm.join(run, handle.containerId)
+      if (!isStarted && details) return { status: 'created', started: null, finished: null }
+      return { status: details?.status === 'running' && readStatus(details.pid)?.isStopped ? 'paused' : 'running', started: null, finished: null }
     },
 
     async create(run): Promise<Found> {
       const handle = (await createExec(run, false)) ?? (await createExec(run, true))
       if (!handle) throw new Error('an item was not made, and nothing says why')
       run.record.handle = formatHandle(handle)
+      const { directory } = pathsOf(run.record)
+      await mkdir(directory, { recursive: true, mode: 0o700 })
       // No name leads to a process in a container: it must not start before its handle is on the disk.
       await state.save(run.record)
       return { status: 'created', started: null, finished: null }
     },
 
     async start(run): Promise<OutputStream | undefined> {
-      const stream = await startOnce(run).catch((error: unknown) => {
+      const paths = pathsOf(run.record)
+      try {
+        await startOnce(run, paths)
+        return readItemOutput(paths, { follow: true, closing })
+      } catch (error) {
         warm.leave(run.key)
         throw error
-      })
-      if (!stream) return undefined
-      streams.set(run.key, new Promise((resolve) => stream.once('close', resolve)))
-      return openOutputStream(stream)
+      }
     },
 
     async wait(run): Promise<Exit> {
-      const stream = streams.get(run.key) ?? NEVER
-      let hasEnded = false
-      stream.then(() => (hasEnded = true), () => undefined)
+      const paths = pathsOf(run.record)
+      const watch = watchDirectory(paths.directory, [basename(paths.ended)])
       try {
-        for (let pause = FIRST_POLL_MS; ; pause = hasEnded ? Math.min(pause * 2, POLL_MS) : FIRST_POLL_MS) {
-          const details = await inspect(run)
-          if (details?.status !== 'running') return await judgeExit(run, details)
-          // A process in the background may keep the stream open for as long as it likes.
-          await (hasEnded ? setTimeout(pause, undefined, { signal: closing }) : Promise.race([stream, setTimeout(POLL_MS, undefined, { signal: closing, ref: false })]))
+        for (;;) {
+          const end = readEnd(paths)
+          if (end) return await judgeEnd(run, end.exitCode, end.note)
+          if (isKept(paths) || !(await endUnkept(run, paths))) await watch.next(closing)
         }
       } finally {
-        streams.delete(run.key)
+        watch.close()
         warm.leave(run.key)
       }
     },
 
-    readOutput: () => Promise.reject(new OutputLost('the Runner or its connection to the Docker Engine was cut off while the item ran, and a container that items share keeps no log')),
+    readOutput: (run, { follow }) => Promise.resolve(readItemOutput(pathsOf(run.record), { follow, closing })),
 
     async lookInto(run, { exitCode, sizes }) {
       const commandFailure = await readExecFailure(exitCode, sizes, services.paths, run.record.order)
@@ -145,9 +160,9 @@ export function createPackExecutor(services: PackServices): Executor {
     pause: (run) => freeze(run, 'pause'),
     resume: (run) => freeze(run, 'resume'),
 
-    remove({ order }) {
-      warm.leave(executionKey(order))
-      return Promise.resolve()
+    async remove(record) {
+      warm.leave(executionKey(record.order))
+      await rm(pathsOf(record).directory, { recursive: true, force: true, maxRetries: 5 })
     },
   }
 
@@ -160,12 +175,12 @@ export function createPackExecutor(services: PackServices): Executor {
 
 // --- internal ---
 
-const NEVER = new Promise<never>(() => undefined)
+const GONE: readonly ErrorCode[] = ['container.not_running', 'container.not_found', 'engine.not_found']
 /** 128 + SIGKILL. */
 const KILLED = 137
-/** The Engine notes the end a moment after the last byte. */
-const FIRST_POLL_MS = 2
-const POLL_MS = 2000
+const CAN_NOT_EXECUTE = 126
+const RETRY_MS = 100
+const KEEPER_LOST = 'The keeper of its output was ended from outside'
 
 function handleOf({ record: { handle } }: TaskRun): ItemHandle {
   const parsed = parseHandle(handle)
@@ -179,7 +194,7 @@ function unknownExit(message: string): Exit {
 
 function startFailure(error: unknown): unknown {
   if (!isHakuError(error)) return error
-  if (isHakuError(error, 'container.not_running', 'container.not_found', 'engine.not_found')) return new TaskFailure('engine_failed', new Error('The container that items share ended before the item had started in it.', { cause: error }))
+  if (GONE.includes(error.code)) return new TaskFailure('engine_failed', new Error('The container that items share ended before the item had started in it.', { cause: error }))
   const { reason, exitCode } = classifyStartFailure(error.message)
   return new TaskFailure(reason, error, exitCode)
 }

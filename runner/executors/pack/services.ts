@@ -1,9 +1,13 @@
 import type { ContainerServices } from '../docker/services.ts'
+import type { Keeper } from './keepers.ts'
 import type { WarmContainers } from './warm-containers.ts'
 
 /** What items that share containers lean on. */
 export interface PackServices extends ContainerServices {
   warm: WarmContainers
+  keeper: Keeper
+  /** Directory with one for each item. */
+  items: string
 }
 
 /** The handle of an item: the container, and the process in it by the Engine's name. */

@@ -20,6 +20,11 @@ export function createGroup({ marks }: GroupHandle, main: ProcessId | undefined)
     }
   }
 
+  function isFrozen(): boolean {
+    const all = pids().flatMap((pid) => readStatus(pid) ?? [])
+    return all.some(({ isStopped }) => isStopped) && all.every(({ isStopped, isWaiting }) => isStopped || isWaiting)
+  }
+
   return {
     pids,
     signal: signalGrowing,
@@ -32,9 +37,12 @@ export function createGroup({ marks }: GroupHandle, main: ProcessId | undefined)
       }, patienceMs)
       return pids().length
     },
-    freeze: () => Promise.resolve(signalGrowing('SIGSTOP')),
+    async freeze() {
+      signalGrowing('SIGSTOP')
+      await until(isFrozen, STOP_PATIENCE_MS)
+    },
     thaw: () => Promise.resolve(signalGrowing('SIGCONT')),
-    isFrozen: () => main !== undefined && readStatus(main.pid)?.isStopped === true,
+    isFrozen,
     usage: () => ({ memoryBytes: null, cpuSeconds: null, processes: pids().length }),
     outOfMemory: () => false,
     remove: () => Promise.resolve(),
@@ -44,6 +52,8 @@ export function createGroup({ marks }: GroupHandle, main: ProcessId | undefined)
 // --- internal ---
 
 const ROUNDS = 50
+/** A signal takes its time to arrive. */
+const STOP_PATIENCE_MS = 2000
 
 function findPids(marks: readonly string[], main: ProcessId | undefined): number[] {
   const all = listProcesses().filter(({ isZombie }) => !isZombie)

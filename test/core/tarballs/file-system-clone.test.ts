@@ -6,7 +6,7 @@ import { buffer } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
 import { manifestWith } from '#test/support/environments.ts'
-import { createRandom } from '#test/support/seeded-tree.ts'
+import { createRandom } from '#simulator/random.ts'
 import { findProgram } from '../../../build/programs.mjs'
 
 const missing = whyNot()

@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events'
-import { mkdtempSync, readFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -27,6 +27,21 @@ export function machineCgroups(node: string): CgroupSetup {
   return detectCgroups({ node, mounts: readFileSync('/proc/self/mountinfo', 'utf8'), own: readFileSync('/proc/self/cgroup', 'utf8'), isRoot: process.getuid?.() === 0 })
 }
 
+/** As on a machine without any. */
+export function noCgroups(): CgroupSetup {
+  return { kind: 'group', why: 'it has no cgroups' }
+}
+
+/** Where this machine has cgroups of version 2, be it without controllers; `undefined`: nowhere, or not for us. */
+export const unifiedMount = / (?<path>\/\S+) [^-]* - cgroup2 /.exec(readFileSync('/proc/self/mountinfo', 'utf8'))?.groups?.['path']
+
+/** Those, without any limits. */
+export function unifiedCgroups(node: string): CgroupSetup {
+  const supervisors = join(unifiedMount ?? '', 'hakuriver', node, 'supervisors')
+  mkdirSync(supervisors, { recursive: true })
+  return { kind: 'cgroup-v2', base: unifiedMount ?? '', controllers: [], supervisors }
+}
+
 /** A Runner's plain processes in this process, without its Host and its Engine: real processes, supervisors and files. */
 export interface PlainNode {
   hostname: string
@@ -43,6 +58,8 @@ export interface PlainNode {
   until(order: Pick<TaskOrder, 'id' | 'instance'>, state: TaskState): Promise<TaskReport>
   /** The end, whatever it is. */
   untilFinal(order: Pick<TaskOrder, 'id' | 'instance'>): Promise<TaskReport>
+  /** Resolves once people are told this of it. */
+  untilTold(order: Pick<TaskOrder, 'id' | 'instance'>, message: RegExp): Promise<TaskReport>
   /** Resolves once its standard output holds this. */
   untilPrinted(order: Pick<TaskOrder, 'id' | 'instance'>, text: string): Promise<void>
   stdout(order: Pick<TaskOrder, 'id' | 'instance'>): Promise<string>
@@ -58,8 +75,8 @@ export interface PlainNode {
   remove(): Promise<void>
 }
 
-/** @param kind `group`: as if there were no cgroups */
-export async function createPlainNode(kind: 'machine' | 'group'): Promise<PlainNode> {
+/** @param setupOf what a node of this name has to hold processes with */
+export async function createPlainNode(setupOf: (hostname: string) => CgroupSetup): Promise<PlainNode> {
   const root = mkdtempSync(join(tmpdir(), 'hakuriver-plain-test-'))
   const hostname = `test-${createId()}`
   const stateDir = join(root, 'state')
@@ -67,7 +84,7 @@ export async function createPlainNode(kind: 'machine' | 'group'): Promise<PlainN
   const supervisor = join(root, 'supervisor.cjs')
   await Promise.all([mkdir(paths.root), mkdir(stateDir), buildSupervisor({ outfile: supervisor })])
   await writeFile(paths.mark, '')
-  const setup: CgroupSetup = kind === 'group' ? { kind, why: 'it has no cgroups' } : machineCgroups(hostname)
+  const setup = setupOf(hostname)
   const changes = new EventEmitter().setMaxListeners(0)
 
   async function boot() {
@@ -134,6 +151,7 @@ export async function createPlainNode(kind: 'machine' | 'group'): Promise<PlainN
     },
     until: (order, state) => untilReport(order, state, (report) => report.state === state),
     untilFinal,
+    untilTold: (order, message) => untilReport(order, String(message), (report) => message.test(report.message ?? '')),
     async untilPrinted(order, text) {
       const file = paths.stdout(order.id, order.instance)
       const watch = watchDirectory(dirname(file), [basename(file)])

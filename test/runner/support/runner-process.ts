@@ -7,7 +7,7 @@ import type { TaskOrder, TaskReport } from '#core/api/schemas.ts'
 import { type Client, createClient } from '#core/client/client.ts'
 import { runnerStatePaths } from '#core/paths.ts'
 import { socketPath } from '../../support/engine.ts'
-import { freePort } from '../../support/ports.ts'
+import { freePort } from '#simulator/free-port.ts'
 import type { StubHost } from './stub-host.ts'
 import { type Workspace, writeConfig } from './workspace.ts'
 

@@ -21,7 +21,7 @@ export interface Workspace {
   remove(): Promise<void>
 }
 
-export async function createWorkspace(engine: Engine): Promise<Workspace> {
+export async function createWorkspace(engine: Pick<Engine, 'listContainers' | 'removeContainer'>): Promise<Workspace> {
   const root = mkdtempSync(join(tmpdir(), 'hakuriver-runner-test-'))
   const hostname = `test-${createId()}`
   const paths = sharedPaths(join(root, 'shared'), 'hakuriver-containers')

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { submitBody } from '#core/api/schemas.ts'
 import { openDatabase } from '#core/database/open.ts'
@@ -25,6 +25,7 @@ import { createNodeModel } from '../node-model.ts'
 export async function createHostServices(directory: string) {
   const paths = sharedPaths(directory, 'tarballs')
   for (const path of [paths.tarballs, paths.outputs, paths.errors]) mkdirSync(path, { recursive: true })
+  writeFileSync(paths.mark, '')
   const tarballs = createFileSystemStore({ directory: paths.tarballs, ownerId: 'test' })
   const database = await openDatabase<Tables>(join(directory, 'host.db'), migrations)
   const operations = createOperations(database)
@@ -44,7 +45,7 @@ export async function createHostServices(directory: string) {
     diffs: createDiffs({ tarballs, versions, marks }),
     exports: createExports({ tarballs, versions, marks }),
     trials: createTrials({ tasks, output, versions, marks }),
-    register: (hostname: string) => nodes.register({ hostname, url: `http://127.0.0.1:1/${hostname}`, instanceId: hostname, hostToken: 'x'.repeat(32), hardware: { cores: 4, memoryBytes: 1e9 }, engine: null, runnerVersion: '1' }),
+    register: (hostname: string) => nodes.register({ hostname, url: `http://127.0.0.1:1/${hostname}`, instanceId: hostname, hostToken: 'x'.repeat(32), hardware: { cores: 4, memoryBytes: 1e9, numaNodes: [], gpus: [], plainProcesses: false }, engine: null, runnerVersion: '1' }),
     submit: async (environment: string, version?: number) => {
       const { tasks: [task] } = await tasks.submit(submitBody.parse({ command: ['true'], environment, version }))
       if (!task) throw new Error('no task')

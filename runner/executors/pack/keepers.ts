@@ -1,0 +1,75 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Readable, Writable } from 'node:stream'
+import { HakuError } from '#core/errors.ts'
+import type { KeepAnswer, KeepOrder } from './keeper/protocol.ts'
+
+/** The keeper of the items that this Runner starts. Those of an earlier Runner have its keeper. */
+export interface Keeper {
+  /** Resolves once the item was started. @throws as `Engine.startExec`; `engine.unavailable` also if the keeper is gone */
+  start(order: KeepOrder): Promise<void>
+}
+
+export interface KeeperOptions {
+  /** File of the program: see `build/supervisor.mjs`. */
+  program: string
+  /** Of the Engine. */
+  socketPath: string
+  /** Where the items have their directories, and the keeper its log. */
+  directory: string
+}
+
+type Child = ChildProcessByStdio<Writable, Readable, null>
+
+export function createKeeper(options: KeeperOptions): Keeper {
+  const waiting = new Map<string, (answer: KeepAnswer) => void>()
+  let child: Child | undefined
+
+  function lose(lost: Child): void {
+    if (child !== lost) return
+    child = undefined
+    for (const [directory, answer] of waiting) answer({ directory, error: { code: 'engine.unavailable', message: 'The keeper of items has ended. Is there memory left on this node, and is HakuRiver installed completely?' } })
+  }
+
+  function launchOnce(): Child {
+    if (child) return child
+    const launched = launch(options)
+    child = launched
+    launched.once('error', () => lose(launched)).once('exit', () => lose(launched))
+    launched.stdin.on('error', () => lose(launched))
+    createInterface({ input: launched.stdout }).on('line', (line) => {
+      const answer = JSON.parse(line) as KeepAnswer
+      waiting.get(answer.directory)?.(answer)
+    })
+    return launched
+  }
+
+  return {
+    start: (order) =>
+      new Promise((resolve, reject) => {
+        waiting.set(order.directory, ({ error }) => {
+          waiting.delete(order.directory)
+          if (error) reject(new HakuError(error.code, error.message))
+          else resolve()
+        })
+        launchOnce().stdin.write(`${JSON.stringify(order)}\n`)
+      }),
+  }
+}
+
+// --- internal ---
+
+/** In a session of its own, so that it outlives the Runner. */
+function launch({ program, socketPath, directory }: KeeperOptions): Child {
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  const log = openSync(join(directory, 'keeper.log'), 'a', 0o600)
+  try {
+    const child = spawn(process.execPath, [program, socketPath], { cwd: '/', env: {}, detached: true, stdio: ['pipe', 'pipe', log] })
+    child.unref()
+    return child
+  } finally {
+    closeSync(log)
+  }
+}
