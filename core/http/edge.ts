@@ -8,6 +8,7 @@ import { closeCodes, MAX_FRAME_BYTES, TERMINAL_PROTOCOL } from '../terminal/prot
 import { admitRequest, assertRequest, type SocketHandler } from './endpoint-handler.ts'
 import { createGate, type GateOptions } from './gate.ts'
 import { logUnexpected, problemOf, sendProblem, sendProblemEarly } from './problems.ts'
+import { createRequestSignal, type RequestSignal } from './request-signal.ts'
 
 /** Receiving one request may take this long, unless it is an upload: the server's own bodies are small. */
 const REQUEST_TIMEOUT_MS = 60_000
@@ -15,9 +16,6 @@ const HEADERS_TIMEOUT_MS = 15_000
 /** Longer than any client's pause between two requests, so that a kept connection is not closed under a request. */
 const KEEP_ALIVE_MS = 90_000
 const MAX_SOCKETS = 512
-
-/** Made once: an abort without a reason makes an error with a stack for each request. */
-const REQUEST_OVER = new HakuError('host.stopping', 'The client is gone, or the server stops.')
 
 export interface EdgeOptions extends GateOptions {
   app: App
@@ -50,19 +48,18 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   const listener = toNodeListener(options.app)
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_FRAME_BYTES + 1024, perMessageDeflate: false, handleProtocols: (protocols) => (protocols.has(TERMINAL_PROTOCOL) ? TERMINAL_PROTOCOL : false) })
   let stopping = false
-  // One controller for each request, and none that lives longer: a signal made of a long-lived one is never let go (Node 20).
-  const requests = new Set<AbortController>()
+  const requests = new Set<RequestSignal>()
 
   const assertOpen = () => {
     if (stopping) throw new HakuError('host.stopping', `The ${options.name} is stopping. Try again when it is back.`)
   }
 
   const server = createServer((request, response) => {
-    const controller = new AbortController()
-    requests.add(controller)
+    const over = createRequestSignal()
+    requests.add(over)
     response.once('close', () => {
-      requests.delete(controller)
-      controller.abort(REQUEST_OVER)
+      requests.delete(over)
+      over.end()
       // A kept connection that falls idle during the stop would hold it up.
       if (stopping) setImmediate(() => server.closeIdleConnections())
     })
@@ -70,7 +67,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       assertOpen()
       const admission = gate(request)
       if (hasBody(request) && !admission.endpoint.upload) limitReceiving(request)
-      admitRequest(request, { admission, signal: controller.signal })
+      admitRequest(request, { admission, over })
     } catch (error) {
       logUnexpected(error, `${request.method} request`)
       return refuse(request, response, error)
@@ -110,7 +107,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     url: `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`,
     async close(graceMs) {
       stopping = true
-      for (const controller of requests) controller.abort(REQUEST_OVER)
+      for (const over of requests) over.end()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       for (const client of sockets.clients) client.close(closeCodes.restarting, `${options.name} is stopping`)
       server.closeIdleConnections()

@@ -8,6 +8,7 @@ import { HakuError } from '../errors.ts'
 import { quote } from '../names.ts'
 import { TOKEN_PROTOCOL_PREFIX } from '../terminal/protocol.ts'
 import { isTicketValid } from '../tickets.ts'
+import type { RequestSignal } from './request-signal.ts'
 
 /** A request that passed the gate. */
 export interface Admission {
@@ -17,10 +18,10 @@ export interface Admission {
   role: Role
 }
 
-/** What a request brings to its route: its admission, and a signal that fires when the client is gone or the server stops. */
+/** What a request brings to its route: its admission, and whether the client is gone or the server stops. */
 export interface AdmittedRequest {
   admission: Admission
-  signal: AbortSignal
+  over: RequestSignal
 }
 
 export interface GateOptions {
@@ -98,8 +99,9 @@ function parseUrl(request: IncomingMessage): URL {
 function authenticate(request: IncomingMessage, { tokens, ticketSecret, path }: { tokens: Tokens; ticketSecret: string | undefined; path: string }): Role {
   const given = bearerToken(request)
   if (given === undefined) throw new HakuError('auth.required', 'A credential is needed. Run "hakuriver login", or send "Authorization: Bearer TOKEN"; the Host wrote the token into admin.token in its state directory.')
+  const givenDigest = digest(given)
   for (const [role, token] of Object.entries(tokens) as [Role, string][]) {
-    if (token && isEqual(given, token)) return role
+    if (token && timingSafeEqual(givenDigest, knownDigest(token))) return role
   }
   if (ticketSecret !== undefined && isTicketValid(ticketSecret, path, given)) return 'neighbour'
   throw new HakuError('auth.invalid_token', 'The token is not known here. Compare it with admin.token (for people) or runner.token (for Runners) in the state directory of the Host.')
@@ -113,8 +115,18 @@ function bearerToken(request: IncomingMessage): string | undefined {
   return protocols?.find((protocol) => protocol.startsWith(TOKEN_PROTOCOL_PREFIX))?.slice(TOKEN_PROTOCOL_PREFIX.length)
 }
 
-/** Compares digests, so that neither length nor content shows in the time it takes. */
-function isEqual(left: string, right: string): boolean {
-  const digest = (text: string) => createHash('sha256').update(text).digest()
-  return timingSafeEqual(digest(left), digest(right))
+/** Digests are compared, so that neither length nor content shows in the time it takes. */
+function digest(token: string): Buffer {
+  return createHash('sha256').update(token).digest()
+}
+
+/** Of the few tokens that are known here. */
+const knownDigests = new Map<string, Buffer>()
+const MAX_KNOWN = 16
+
+function knownDigest(token: string): Buffer {
+  const known = knownDigests.get(token) ?? digest(token)
+  if (knownDigests.size >= MAX_KNOWN) knownDigests.clear()
+  knownDigests.set(token, known)
+  return known
 }

@@ -22,6 +22,11 @@ export interface StreamingDriver extends Driver {
   createFile(keys: FileKeys, start?: CopiedStart): Promise<StreamedFile>
   /** Removes everything that a process which died left under a temporary key. Idempotent. */
   discard(temporaryKey: string): Promise<void>
+  /**
+   * A word that is another one whenever a key has come or gone anywhere, or the value of one of `keys` has changed since. `undefined`: that can not be
+   * told now. MUST be far cheaper than a listing; what another process does MUST show within a second.
+   */
+  stamp(keys: readonly string[]): Promise<string | undefined>
   /** Bytes free, or `undefined` if the storage can not tell. */
   freeSpace(): Promise<number | undefined>
 }

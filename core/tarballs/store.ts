@@ -62,6 +62,11 @@ export interface TarballStore {
    * @throws `tarball.not_found`, `tarball.damaged`
    */
   readManifest(environment: string, version: number): Promise<VersionManifest | undefined>
+  /**
+   * A word that is another one whenever {@link listVersions} or {@link readManifest} may say something else about this version, or about which
+   * versions there are. `undefined`: look for yourself. What another process does shows within a second.
+   */
+  stamp(environment: string, version: number): Promise<string | undefined>
   /** Streams a tarball, or a range of it. Errors of the storage arrive on the stream. @throws `tarball.not_found` */
   read(environment: string, version: number, range?: ByteRange): Promise<Readable>
   /**

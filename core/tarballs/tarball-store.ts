@@ -21,6 +21,8 @@ export function createTarballStore(driver: StreamingDriver, ownerId: string): Ta
   const temporaryKey = (finalKey: string) => `${temporaryPrefix(ownerId)}${createId()}-${finalKey}`
   /** Temporary keys that this process writes to right now: no litter. */
   const live = new Set<string>()
+  /** Changes by this store: they show at once, whatever the storage can tell. */
+  let changes = 0
 
   async function list(environment?: string): Promise<TarballEntry[]> {
     // Of one environment only its own files are asked for. What waits is asked for last: it waits from before its tarball is there.
@@ -62,6 +64,12 @@ export function createTarballStore(driver: StreamingDriver, ownerId: string): Ta
       return checkManifest(json, entry)
     },
 
+    async stamp(environment, version) {
+      const before = changes
+      const word = await driver.stamp([tarballFileName(environment, version), manifestFileName(environment, version)])
+      return word === undefined ? undefined : `${before} ${word}`
+    },
+
     read: (environment, version, range) => driver.openRange(tarballFileName(environment, version), range),
 
     async createWriter(environment, version, start) {
@@ -71,7 +79,11 @@ export function createTarballStore(driver: StreamingDriver, ownerId: string): Ta
       const manifestKey = manifestFileName(environment, version)
       const keys = { tarball: temporaryKey(tarballKey), manifest: temporaryKey(manifestKey) }
       live.add(keys.tarball).add(keys.manifest)
-      const forget = () => live.delete(keys.tarball) && live.delete(keys.manifest)
+      const forget = () => {
+        live.delete(keys.tarball)
+        live.delete(keys.manifest)
+        changes += 1
+      }
       const copied = start && { key: tarballFileName(start.environment, start.version), length: start.length }
       const file = await driver.createFile({ temporary: keys.tarball, final: tarballKey }, copied).catch((error: unknown) => {
         forget()
@@ -84,6 +96,7 @@ export function createTarballStore(driver: StreamingDriver, ownerId: string): Ta
       assertEnvironmentName(environment)
       await driver.removeItem?.(manifestFileName(environment, version), {})
       await driver.removeItem?.(tarballFileName(environment, version), {})
+      changes += 1
     },
 
     async sweep() {

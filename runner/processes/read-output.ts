@@ -10,10 +10,18 @@ import { watchDirectory } from './watch.ts'
 
 const BLOCK_BYTES = 256 * 1024
 
-/** What a process has printed, from its first byte on; `follow`: until it has ended. Reading throws {@link OutputLost} if it was removed. */
-export function readOutput(paths: ProcessPaths, { follow, closing }: { follow: boolean; closing: AbortSignal }): OutputStream {
+export interface ReadOptions {
+  /** Until nobody writes any more. */
+  follow: boolean
+  closing: AbortSignal
+  /** Whether nobody does; asked again and again. */
+  isOver?: () => boolean
+}
+
+/** What a process has printed, from its first byte on. Reading throws {@link OutputLost} if it was removed. */
+export function readOutput(paths: ProcessPaths, { follow, closing, isOver = () => isProcessOver(paths) }: ReadOptions): OutputStream {
   const stopping = new AbortController()
-  return { chunks: read(paths, follow, AbortSignal.any([closing, stopping.signal])), destroy: () => stopping.abort() }
+  return { chunks: read(paths, () => !follow || isOver(), AbortSignal.any([closing, stopping.signal])), destroy: () => stopping.abort() }
 }
 
 // --- internal ---
@@ -38,7 +46,7 @@ async function openOutput(file: string): Promise<FileHandle> {
   }
 }
 
-async function* read(paths: ProcessPaths, follow: boolean, signal: AbortSignal): AsyncGenerator<OutputChunk[]> {
+async function* read(paths: ProcessPaths, isComplete: () => boolean, signal: AbortSignal): AsyncGenerator<OutputChunk[]> {
   const handles = await openOutputs(paths)
   const watch = watchDirectory(paths.directory, [...CHANNELS, basename(paths.ended)])
   const positions = { stdout: 0, stderr: 0 }
@@ -46,7 +54,7 @@ async function* read(paths: ProcessPaths, follow: boolean, signal: AbortSignal):
     for (;;) {
       signal.throwIfAborted()
       // Asked before reading: what is there by then is all.
-      const isAll = !follow || isOver(paths)
+      const isAll = isComplete()
       const chunks: OutputChunk[] = []
       for (const channel of CHANNELS) {
         const { buffer, bytesRead } = await handles[channel].read(Buffer.allocUnsafe(BLOCK_BYTES), 0, BLOCK_BYTES, positions[channel])
@@ -64,8 +72,7 @@ async function* read(paths: ProcessPaths, follow: boolean, signal: AbortSignal):
   }
 }
 
-/** Nobody writes any more. */
-function isOver(paths: ProcessPaths): boolean {
+function isProcessOver(paths: ProcessPaths): boolean {
   const known = readKnown(paths)
   return !known || known.ended !== undefined || wasRebooted(known)
 }

@@ -16,6 +16,8 @@ export interface VersionMark {
 export interface VersionMarks {
   get(environment: string, version: number): VersionMark
   set(environment: string, version: number, change: Partial<VersionMark>): Promise<void>
+  /** Grows with each change of any mark. */
+  revision(): number
   /** Versions that are being tested. */
   candidates(): { environment: string; version: number }[]
   /** Versions that a node says are damaged, and the Host has not looked at. */
@@ -29,20 +31,24 @@ const NO_MARK: VersionMark = { isPinned: false, isCandidate: false, damage: null
 export async function createVersionMarks(database: Kysely<Tables>): Promise<VersionMarks> {
   const rows = await database.selectFrom('version_marks').selectAll().execute()
   const marks = new Map(rows.map(({ environment, version, pinned, candidate, damage, suspected_by: suspectedBy }) => [keyOf(environment, version), { environment, version, isPinned: pinned === 1, isCandidate: candidate === 1, damage, suspectedBy }]))
+  let revision = 0
 
   return {
+    revision: () => revision,
     get: (environment, version) => marks.get(keyOf(environment, version)) ?? NO_MARK,
     async set(environment, version, change) {
       const mark = { ...(marks.get(keyOf(environment, version)) ?? NO_MARK), ...change, environment, version }
       const values = { environment, version, pinned: mark.isPinned ? 1 : 0, candidate: mark.isCandidate ? 1 : 0, damage: mark.damage, suspected_by: mark.suspectedBy }
       await database.insertInto('version_marks').values(values).onConflict((conflict) => conflict.columns(['environment', 'version']).doUpdateSet(values)).execute()
       marks.set(keyOf(environment, version), mark)
+      revision += 1
     },
     candidates: () => [...marks.values()].filter(({ isCandidate }) => isCandidate).map(({ environment, version }) => ({ environment, version })),
     suspects: () => [...marks.values()].filter(({ suspectedBy }) => suspectedBy !== null).map(({ environment, version }) => ({ environment, version })),
     async forget(environment, version) {
       await database.deleteFrom('version_marks').where('environment', '=', environment).where('version', '=', version).execute()
       marks.delete(keyOf(environment, version))
+      revision += 1
     },
   }
 }

@@ -6,6 +6,7 @@ import type { VersionManifest } from '#core/tarballs/manifest.ts'
 import type { TarballEntry, TarballStore } from '#core/tarballs/store.ts'
 import type { TaskState } from '#core/tasks/states.ts'
 import type { PinnedVersion } from '../queue/task-record.ts'
+import { type Choice, createChoices } from './choices.ts'
 import type { VersionMarks } from './marks.ts'
 
 /** The versions of environments: what there is, which one is current, which ones have to stay. */
@@ -168,6 +169,13 @@ export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks,
     return { version, pinned: { fileName, configDigest: manifest?.configDigest ?? null, manifestDigest: manifest?.manifestDigest ?? null } }
   }
 
+  async function look(environment: string, version: number | undefined): Promise<Choice<ResolvedVersion>> {
+    const entry = await choose(environment, version)
+    return { entry, details: await toResolved(entry) }
+  }
+
+  const choices = createChoices({ tarballs, marks, look })
+
   async function remove(environment: string, version: number, { evenIfNeeded } = { evenIfNeeded: false }): Promise<void> {
     const key = keyOf({ environment, version })
     const [task] = tasksOf(environment, version)
@@ -196,16 +204,16 @@ export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks,
       return toEnvironment(environment, await tarballs.listVersions(environment))
     },
     async resolve(environment, version) {
-      return toResolved(await choose(environment, version))
+      return (await choices.find(environment, version)).details
     },
     async use(environment, version, work) {
-      let entry = await choose(environment, version)
+      let { entry, details: resolved } = await choices.find(environment, version)
       // Somebody may have begun to remove it while it was looked at.
-      while (leaving.has(keyOf(entry))) entry = await choose(environment, version)
+      while (leaving.has(keyOf(entry))) ({ entry, details: resolved } = await look(environment, version))
       const key = keyOf(entry)
       readers.set(key, (readers.get(key) ?? 0) + 1)
       try {
-        return await work(await toResolved(entry))
+        return await work(resolved)
       } finally {
         const left = (readers.get(key) ?? 1) - 1
         if (left > 0) readers.set(key, left)

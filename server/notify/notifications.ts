@@ -15,12 +15,17 @@ export interface Notifications {
 
 type Watched = Pick<Task, 'id' | 'state' | 'batch' | 'notifyUrl'>
 
+export interface NotifyingEvents {
+  change: [Watched, Watched]
+  added: [readonly Watched[]]
+}
+
 export interface NotificationsOptions {
   database: Kysely<Tables>
-  /** Each task and batch as it is after each of its changes, and as it was before. */
-  changes: Pick<EventEmitter<{ change: [Watched, Watched] }>, 'on' | 'off'>
+  /** `change`: each task and batch as it is after each of its changes, and as it was before. `added`: what was submitted. */
+  changes: Pick<EventEmitter<NotifyingEvents>, 'on' | 'off'>
   /** All that have not ended. */
-  active(): readonly Watched[]
+  active(): Iterable<Watched>
   /** What is posted. @throws `task.not_found` */
   get(id: string): Promise<Task>
   /** Puts a sentence into the history of a task. */
@@ -131,10 +136,15 @@ export async function createNotifications(options: NotificationsOptions): Promis
     schedule(after.id, 0)
   }
 
-  const unfinished = options.active()
-  for (const task of unfinished) watch(task)
+  const onAdded = (added: readonly Watched[]) => added.forEach(watch)
+
+  const live = new Set<string>()
+  for (const task of options.active()) {
+    live.add(task.id)
+    watch(task)
+  }
   changes.on('change', onChange)
-  const live = new Set(unfinished.map(({ id }) => id))
+  changes.on('added', onAdded)
   for (const { task, due } of rows) {
     if (live.has(task)) continue
     // The clock may have been set meanwhile.
@@ -146,6 +156,7 @@ export async function createNotifications(options: NotificationsOptions): Promis
     async close() {
       closing.abort()
       changes.off('change', onChange)
+      changes.off('added', onAdded)
       for (const timer of timers.values()) clearTimeout(timer)
       await Promise.all(underWay)
     },

@@ -1,4 +1,3 @@
-import type { EventEmitter } from 'node:events'
 import type { Task } from '#core/api/schemas.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import { waitFor } from '../wait-for.ts'
@@ -6,7 +5,9 @@ import { waitFor } from '../wait-for.ts'
 export type OutputStream = 'stdout' | 'stderr'
 
 /** What of a task its output needs. */
-export interface PrintingTask extends Pick<Task, 'id' | 'state' | 'instance' | 'items' | 'node' | 'started' | 'finished'> {
+export interface PrintingTask extends Pick<Task, 'id' | 'state' | 'instance' | 'node' | 'started' | 'finished'> {
+  /** Of a batch. */
+  items: object | null
   /** Final sizes of the output of its last execution, in bytes. */
   stdoutBytes: number | null
   stderrBytes: number | null
@@ -16,7 +17,7 @@ export interface PrintingTask extends Pick<Task, 'id' | 'state' | 'instance' | '
 export interface PrintingTasks {
   /** @throws `task.not_found` */
   get(id: string): Promise<PrintingTask>
-  changes: Pick<EventEmitter<{ change: [Pick<Task, 'id'>] }>, 'on' | 'off'>
+  changes: Record<'on' | 'off', (event: 'change', listener: (task: Pick<Task, 'id'>) => void) => unknown>
 }
 
 /** Whether this execution prints nothing more: the task has ended, or waits for its next one, or has come to that. */

@@ -24,8 +24,13 @@ export interface TaskStore {
    * is then, and returns what is different, or `undefined` to leave it.
    */
   update(id: string, change: (record: TaskRecord) => Partial<TaskRecord> | undefined): Promise<TaskRecord>
-  /** Tells of each task as it is after each of its changes, and as it was before. */
-  changes: EventEmitter<{ change: [TaskRecord, TaskRecord] }>
+  /** `change`: a task as it is after each of its changes, and as it was before. `added`: what was submitted. */
+  changes: EventEmitter<TaskStoreEvents>
+}
+
+export interface TaskStoreEvents {
+  change: [TaskRecord, TaskRecord]
+  added: [readonly TaskRecord[]]
 }
 
 export interface TaskQuery {
@@ -46,7 +51,7 @@ export async function createTaskStore({ database, relaxed }: TaskStoreOptions): 
   const rows = await database.selectFrom('tasks').selectAll().where('state', 'not in', ['succeeded', 'failed', 'killed', 'out_of_memory', 'timed_out', 'lost']).orderBy('id').execute()
   const active = new Map(rows.map((row) => [row.id, fromRow(row)]))
   const turns = new Map<string, Promise<unknown>>()
-  const changes = new EventEmitter<{ change: [TaskRecord, TaskRecord] }>()
+  const changes = new EventEmitter<TaskStoreEvents>()
   changes.setMaxListeners(0)
 
   async function find(id: string): Promise<TaskRecord | undefined> {
@@ -83,6 +88,7 @@ export async function createTaskStore({ database, relaxed }: TaskStoreOptions): 
     async add(records) {
       await database.insertInto('tasks').values(records.map(toRow)).execute()
       for (const record of records) active.set(record.id, record)
+      changes.emit('added', records)
     },
     async findLost(ids) {
       if (ids.length === 0) return []

@@ -1,11 +1,11 @@
 import { once } from 'node:events'
-import { type IPty, spawn } from '@lydell/node-pty'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { WebSocket } from 'ws'
 import { HakuError } from '#core/errors.ts'
 import { channels, type ClientControl, decodeFrame, encodeFrame, type HostControl, MAX_FRAME_BYTES } from '#core/terminal/protocol.ts'
 import { usePrograms } from './support/programs.ts'
 import { startStubHost, type StubHost } from './support/stub-host.ts'
+import { startTerminal, type Terminal } from './support/terminal.ts'
 
 const programs = usePrograms()
 
@@ -49,44 +49,6 @@ async function startShellHost(): Promise<{ host: StubHost; shell: Promise<Shell>
   return { host, shell }
 }
 
-interface Terminal {
-  pty: IPty
-  seen(text: string): Promise<void>
-  ended: Promise<number>
-  output(): string
-}
-
-function startTerminal(command: string, args: string[], env: NodeJS.ProcessEnv): Terminal {
-  const pty = spawn(command, args, { cols: 100, rows: 30, env: programs.env(env), name: 'xterm' })
-  let text = ''
-  let wake = () => {}
-  pty.onData((data) => {
-    text += data
-    wake()
-  })
-  let hasEnded = false
-  const ended = new Promise<number>((resolve) => pty.onExit(({ exitCode, signal }) => {
-    hasEnded = true
-    wake()
-    resolve(signal ? 128 + signal : exitCode)
-  }))
-  onTestFinished(() => {
-    if (!hasEnded) pty.kill('SIGKILL')
-  })
-  return {
-    pty, ended,
-    output: () => text,
-    async seen(wanted) {
-      while (!text.includes(wanted)) {
-        if (hasEnded) throw new Error(`ended without ${JSON.stringify(wanted)}: ${JSON.stringify(text)}`)
-        await new Promise<void>((resolve) => {
-          wake = resolve
-        })
-      }
-    },
-  }
-}
-
 /** The shell once its client reads keys one by one. A key before that may be shown by the terminal itself. */
 async function joined(terminal: Terminal, shell: Shell): Promise<Shell> {
   terminal.pty.write('?')
@@ -98,7 +60,7 @@ async function joined(terminal: Terminal, shell: Shell): Promise<Shell> {
 describe('at a terminal', () => {
   async function open() {
     const { host, shell } = await startShellHost()
-    const terminal = startTerminal('hakuriver.docker-shell', ['my-env'], host.env)
+    const terminal = startTerminal('hakuriver.docker-shell', ['my-env'], programs.env(host.env))
     return { terminal, shell: await joined(terminal, await shell) }
   }
 
@@ -146,7 +108,7 @@ describe('at a terminal', () => {
     ['SIGINT', 130, (_, pid) => process.kill(pid, 'SIGINT')],
   ])('leaves the terminal as it was after %s', async (_, code, end) => {
     const { host, shell: opened } = await startShellHost()
-    const terminal = startTerminal('sh', ['-c', 'stty -g; sh -c "echo pid=$$; exec hakuriver.docker-shell my-env"; echo "code=$?"; stty -g; echo done'.replace('$$', '\\$\\$')], host.env)
+    const terminal = startTerminal('sh', ['-c', 'stty -g; sh -c "echo pid=$$; exec hakuriver.docker-shell my-env"; echo "code=$?"; stty -g; echo done'.replace('$$', '\\$\\$')], programs.env(host.env))
     const shell = await joined(terminal, await opened)
     end(shell, Number(/pid=(\d+)/.exec(terminal.output())?.[1]))
     await terminal.seen('done')

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { buffer } from 'node:stream/consumers'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { isHakuError } from '#core/errors.ts'
 import type { VersionManifest } from '#core/tarballs/manifest.ts'
 import type { TarballStore, TarballWriter } from '#core/tarballs/store.ts'
@@ -123,6 +123,39 @@ export function tarballStoreSuite(name: string, setup: () => Promise<StorageUnde
         expect(await store.list()).toEqual([])
         const manifest = await publish('env', 5, Buffer.from('after it'))
         expect(await store.readManifest('env', 5)).toEqual(manifest)
+      })
+    })
+
+    describe('a stamp', () => {
+      const stamped = () => vi.waitFor(async () => {
+        const stamp = await store.stamp('env', 5)
+        expect(stamp).toBeDefined()
+        return stamp
+      }, { timeout: 5000 })
+      const changes = (since: string | undefined) => vi.waitFor(async () => expect(await store.stamp('env', 5)).not.toBe(since), { timeout: 1500 })
+
+      it('is another one at once when this store has changed something', async () => {
+        await publish('env', 5)
+        const before = await stamped()
+        await publish('env', 6)
+        expect(await store.stamp('env', 5)).not.toBe(before)
+        const between = await stamped()
+        await store.remove('env', 6)
+        for (const name of ['env-6.tar', 'env-6.json']) expected.delete(name)
+        expect(await store.stamp('env', 5)).not.toBe(between)
+      })
+
+      it.each<[string, () => Promise<unknown>]>([
+        ['a version comes', () => plant('other-7.tar')],
+        ['a version goes', () => storage.unplant('env-6.tar')],
+        ['the tarball is another one', () => plant('env-5.tar', 'longer than before')],
+        ['the manifest is another one', () => plant('env-5.json', '{}')],
+      ])('is another one within a second when %s behind the back', async (_, change) => {
+        await publish('env', 5)
+        await plant('env-6.tar')
+        const before = await stamped()
+        await change()
+        await changes(before)
       })
     })
 

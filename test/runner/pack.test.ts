@@ -5,15 +5,13 @@ import type { TaskOrder, TaskReport } from '#core/api/schemas.ts'
 import type { ContainerSummary, ImageDetails } from '#core/engine/engine.ts'
 import { createId } from '#core/ids.ts'
 import { labels } from '#core/paths.ts'
+import { readText } from '../conformance/engine-bench.ts'
 import { engineMissing, socketPath, testEngine } from '../support/engine.ts'
 import { ensureBusybox } from '../support/images.ts'
 import { freePort } from '#simulator/free-port.ts'
 import { type RunnerProcess, startRunner } from './support/runner-process.ts'
 import { startStubHost, type StubHost } from './support/stub-host.ts'
 import { createOrder, createWorkspace, type Workspace } from './support/workspace.ts'
-
-/** Every process of this machine whose arguments name it. */
-const MARK = 'hakuriver-pack-test'
 
 describe.skipIf(engineMissing !== undefined)('items that share a container', () => {
   const engine = testEngine()
@@ -98,13 +96,11 @@ describe.skipIf(engineMissing !== undefined)('items that share a container', () 
   })
 
   it('are killed with all that they have started, and alone', async () => {
-    const script = `sleep 6001 ${MARK} & setsid sleep 6002 ${MARK} & sleep 6003 ${MARK}`.replaceAll(` ${MARK}`, '')
-    const [victim, other] = await Promise.all([start(1, ['sh', '-c', script], { signal: 'SIGKILL' }), start(2, ['sh', '-c', `${UNTIL_GO}; echo lived`])])
+    const [victim, other] = await Promise.all([start(1, ['sh', '-c', 'sleep 6001 & setsid sleep 6002 & sleep 6003'], { signal: 'SIGKILL' }), start(2, ['sh', '-c', `${UNTIL_GO}; echo lived`])])
     await act('killTask', victim)
     expect(await host.untilFinal(victim)).toMatchObject({ state: 'killed', reason: 'user', exitCode: 137 })
     const [container] = await containers()
-    const { stdout } = await look(container?.id ?? '', ['ps', '-o', 'args'])
-    expect(stdout).not.toMatch(/sleep 600\d/)
+    expect(await list(container?.id ?? '')).not.toMatch(/sleep 600\d/)
     await letGo()
     expect(await host.untilFinal(other)).toMatchObject({ state: 'succeeded' })
     expect(await workspace.stdout(other)).toBe('lived\n')
@@ -114,7 +110,7 @@ describe.skipIf(engineMissing !== undefined)('items that share a container', () 
     const { state } = await runToEnd(1, ['sh', '-c', 'setsid sleep 6004 & sleep 6005 & exit 0'])
     expect(state).toBe('succeeded')
     const [container] = await containers()
-    expect((await look(container?.id ?? '', ['ps', '-o', 'args'])).stdout).not.toMatch(/sleep 600\d/)
+    expect(await list(container?.id ?? '')).not.toMatch(/sleep 600\d/)
   })
 
   it('get the signal and the grace that was asked for', async () => {
@@ -131,39 +127,55 @@ describe.skipIf(engineMissing !== undefined)('items that share a container', () 
     const [id, other] = await Promise.all([start(1, ['sh', '-c', UNTIL_GO]), start(2, ['sh', '-c', UNTIL_GO], { timeLimitSeconds: 4, signal: 'SIGKILL' })])
     expect(await act('pauseTask', id)).toMatchObject({ state: 'paused' })
     expect(await act('pauseTask', other)).toMatchObject({ state: 'paused' })
+    const { execSync } = await import('node:child_process'); console.log(execSync('ps -eo pid,ppid,sid,stat,args | grep -E "shared/go|sleep 0.05" | grep -v grep').toString())
+    await new Promise((r) => setTimeout(r, 1000)); console.log(execSync('ps -eo pid,ppid,sid,stat,args | grep -E "shared/go|sleep 0.05" | grep -v grep').toString())
     await letGo()
     expect(await host.untilFinal(other)).toMatchObject({ state: 'timed_out', reason: 'time_limit' })
     await restart()
-    await new Promise((r) => setTimeout(r, 3000)); console.log(host.reports.slice(-5), runner.log())
     await host.untilState(id, 'paused')
+    await new Promise((r) => setTimeout(r, 1000)); console.log(execSync('ps -eo pid,ppid,sid,stat,args | grep -E "shared/go|sleep 0.05" | grep -v grep; true').toString(), runner.log(), host.reports.slice(-3))
     expect(await act('resumeTask', id)).toMatchObject({ state: 'running' })
     expect(await host.untilFinal(id)).toMatchObject({ state: 'succeeded' })
   })
 
-  it('are found again by a Runner that was killed, with their exit codes, and say what is missing', async () => {
-    const [running, ended] = await Promise.all([start(1, ['sh', '-c', `echo first; ${UNTIL_GO}; echo second; exit 6`]), start(2, ['sh', '-c', 'until [ -e /shared/end ]; do sleep 0.05; done; exit 9'])])
+  it('lose nothing when the Runner is killed', async () => {
+    const [running, ended] = await Promise.all([start(1, ['sh', '-c', `echo first; ${UNTIL_GO}; seq 2000; exit 6`]), start(2, ['sh', '-c', 'until [ -e /shared/end ]; do sleep 0.05; done; echo ended >&2; exit 9'])])
     await expect.poll(() => workspace.stdout(running)).toBe('first\n')
     const before = await containers()
+    const [container] = before
     await runner.kill()
     await writeFile(join(workspace.paths.data, 'end'), '')
-    const [container] = before
-    await expect.poll(async () => (await look(container?.id ?? '', ['ps', '-o', 'args'])).stdout).not.toContain('/shared/end')
+    await expect.poll(() => list(container?.id ?? '')).not.toContain('/shared/end')
     runner = await startRunner(workspace, host, { port })
-    expect(await host.untilFinal(ended)).toMatchObject({ state: 'failed', reason: 'exited', exitCode: 9, message: expect.stringContaining('Output is missing') })
+    expect(await host.untilFinal(ended)).toMatchObject({ state: 'failed', reason: 'exited', exitCode: 9, stderrBytes: 6 })
     await host.untilState(running, 'running')
     // One more goes to the same container.
     expect(await runToEnd(3, ['echo', 'third'])).toMatchObject({ state: 'succeeded', message: null })
     expect((await containers()).map(({ id }) => id)).toEqual(before.map(({ id }) => id))
+    await restart()
     await letGo()
-    expect(await host.untilFinal(running)).toMatchObject({ state: 'failed', exitCode: 6, message: expect.stringContaining('keeps no log') })
-    expect(await workspace.stdout(running)).toBe('first\n')
+    expect(await host.untilFinal(running)).toMatchObject({ state: 'failed', exitCode: 6, message: 'The command ended with exit code 6.' })
+    expect(await workspace.stdout(running)).toBe(`first\n${Array.from({ length: 2000 }, (_, index) => `${index + 1}\n`).join('')}`)
+    expect(await workspace.stderr(ended)).toBe('ended\n')
+  })
+
+  it('say what is missing when the keeper of their output is killed', async () => {
+    const [quiet, loud] = await Promise.all([start(1, ['sh', '-c', `echo first; ${UNTIL_GO}; exit 6`]), start(2, ['sh', '-c', `${UNTIL_GO}; echo second; sleep 1; exit 7`])])
+    await expect.poll(() => workspace.stdout(quiet)).toBe('first\n')
+    const { pid } = JSON.parse(await readFile(join(workspace.stateDir, 'items', quiet, 'supervisor-1.json'), 'utf8')) as { pid: number }
+    process.kill(pid, 'SIGKILL')
+    await letGo()
+    expect(await host.untilFinal(quiet)).toMatchObject({ state: 'failed', reason: 'exited', exitCode: 6, message: expect.stringContaining('Output is missing: The keeper') })
+    // Of what it can not get rid of its output, an Engine forgets the exit code.
+    expect(await host.untilFinal(loud)).toMatchObject({ state: 'failed', reason: expect.stringMatching(/^(?:engine_failed|exited)$/) })
+    expect(await runToEnd(3, ['echo', 'third'])).toMatchObject({ state: 'succeeded', message: null })
   })
 
   it('fail for the Engine\'s sake when their container goes, and later ones get another', async () => {
     const id = await start(1, ['sleep', '600'])
     const [container] = await containers()
     await engine.removeContainer(container?.id ?? '')
-    console.log(await host.untilFinal(id))
+    expect(await host.untilFinal(id)).toMatchObject({ state: 'failed', reason: 'engine_failed', message: expect.stringContaining('share ended') })
     expect(await host.untilFinal(id)).toMatchObject({ state: 'failed', reason: 'engine_failed' })
     expect(await runToEnd(2, ['echo', 'again'])).toMatchObject({ state: 'succeeded' })
   })
@@ -189,8 +201,8 @@ describe.skipIf(engineMissing !== undefined)('items that share a container', () 
     await start(1, ['sh', '-c', UNTIL_GO], limited)
     await start(2, ['sh', '-c', UNTIL_GO], limited)
     const [container] = await containers()
-    const { stdout } = await look(container?.id ?? '', ['cat', '/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory.max'])
-    expect(stdout.trim()).toBe(String(64 * 2 ** 20))
+    const limit = await look(container?.id ?? '', ['sh', '-c', 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes || cat /sys/fs/cgroup/memory.max'])
+    expect(limit.trim()).toBe(String(64 * 2 ** 20))
     await letGo()
   })
 
@@ -199,16 +211,17 @@ describe.skipIf(engineMissing !== undefined)('items that share a container', () 
     await mkdir(workspace.paths.outputs)
     await symlink('/dev/full', workspace.paths.stdout(order.id, 1))
     await runner.put(order)
-    await host.until('a word about the share', () => host.reports.some(({ id, message }) => id === order.id && message?.includes('waits with its output')))
+    await host.until('a word about the share', () => host.reports.some(({ id, message }) => id === order.id && message?.includes('full')))
     await rm(workspace.paths.stdout(order.id, 1))
     const all = Array.from({ length: 1000 }, (_, index) => `${index + 1}\n`).join('')
     expect(await host.untilFinal(order.id)).toMatchObject({ state: 'succeeded', message: null, stdoutBytes: all.length })
     expect([await workspace.stdout(order.id), await workspace.stderr(order.id)]).toEqual([all, all])
   })
 
-  async function look(container: string, command: string[]): Promise<{ stdout: string; stderr: string }> {
-    const { readText } = await import('../conformance/engine-bench.ts')
+  /** What a command prints in a container. */
+  async function look(container: string, command: string[]): Promise<string> {
     const { stream } = await engine.exec(container, { command, tty: false })
-    return readText(stream)
+    return (await readText(stream)).stdout
   }
+  const list = (container: string) => look(container, ['ps', '-o', 'args'])
 })

@@ -117,8 +117,8 @@ describe('the files of cgroups', () => {
       const setup = detect({ mounts: mounts() })
       expect(setup).toEqual({
         kind: 'cgroup-v1',
-        hierarchies: { cpu: join(root, 'cpu,cpuacct'), cpuacct: join(root, 'cpu,cpuacct'), memory: join(root, 'with space'), cpuset: join(root, 'cpuset'), systemd: join(root, 'systemd') },
-        supervisors: ['cpu,cpuacct', 'with space', 'cpuset', 'systemd'].map((name) => join(root, name, 'hakuriver/node/supervisors')),
+        hierarchies: { cpu: join(root, 'cpu,cpuacct'), cpuacct: join(root, 'cpu,cpuacct'), memory: join(root, 'with space'), cpuset: join(root, 'cpuset'), systemd: join(root, 'systemd'), unified: join(root, 'unified') },
+        supervisors: ['cpu,cpuacct', 'with space', 'cpuset', 'systemd', 'unified'].map((name) => join(root, name, 'hakuriver/node/supervisors')),
       } satisfies CgroupSetup)
       expect(await text('cpuset/hakuriver/node/supervisors/cpuset.cpus')).toBe('0-3')
     })

@@ -31,10 +31,7 @@ describe.skipIf(missing !== undefined)('limits of plain processes', () => {
 
   it('puts a process into its cgroup before its first instruction, and its supervisor into another', async () => {
     const report = await node.run(['cat', '/proc/self/cgroup'])
-    const lines = (await node.stdout(report)).trim().split('\n')
-    const inside = lines.filter((line) => line.endsWith(`/${path(report)}`))
-    expect(inside.length).toBeGreaterThan(0)
-    expect(inside.map((line) => line.split(':')[1]).filter((name) => name !== '')).toEqual(isV1 ? expect.arrayContaining(['cpu', 'memory', 'pids', 'freezer']) : [])
+    expect(await node.stdout(report)).toContain(`/${path(report)}\n`)
     const order = await node.start(['sleep', '1000'])
     const supervisor = JSON.parse(readFileSync(node.files(order).claim(1), 'utf8')) as { pid: number }
     expect(readFileSync(`/proc/${supervisor.pid}/cgroup`, 'utf8')).toContain(`hakuriver/${node.hostname}/supervisors`)
@@ -113,6 +110,13 @@ describe.skipIf(missing !== undefined)('limits of plain processes', () => {
       expect(readFileSync(`/proc/${node.pid(order)}/status`, 'utf8')).toMatch(/Cpus_allowed_list:\s+0\n/)
       await node.tasks.kill(order)
       await node.untilFinal(order)
+    })
+
+    it('puts it into every hierarchy that it needs, and that of systemd', async () => {
+      const report = await node.run(['cat', '/proc/self/cgroup'], { numaNode: 0 })
+      const inside = (await node.stdout(report)).split('\n').filter((line) => line.endsWith(`/${path(report)}`))
+      const names = inside.map((line) => line.split(':')[1])
+      expect(names).toEqual(expect.arrayContaining(['cpu', 'cpuset', 'memory', 'pids', 'freezer', 'name=systemd']))
     })
 
     it('sets no limit that was not asked for', async () => {

@@ -13,7 +13,7 @@ import { isFinal } from '#core/tasks/states.ts'
 import { HakuError } from '#core/errors.ts'
 import { migrations } from '#server/database/migrations.ts'
 import type { Tables } from '#server/database/tables.ts'
-import { createNotifications, type Notifications, type NotificationsOptions } from '#server/notify/notifications.ts'
+import { createNotifications, type Notifications, type NotificationsOptions, type NotifyingEvents } from '#server/notify/notifications.ts'
 
 let directory: string
 let database: Kysely<Tables>
@@ -26,7 +26,7 @@ let open: ServerResponse[]
 /** Bodies that arrived. */
 let posted: Task[]
 let tasks: Map<string, Task>
-let changes: EventEmitter<{ change: [Task, Task] }>
+let changes: EventEmitter<NotifyingEvents>
 let notes: string[]
 
 beforeEach(async () => {
@@ -83,7 +83,9 @@ async function stop(): Promise<void> {
 }
 
 function add(id: string, more: Partial<Task> = {}): void {
-  tasks.set(id, { id, state: 'running', batch: null, notifyUrl: url, exitCode: null, ...more } as Task)
+  const task = { id, state: 'running', batch: null, notifyUrl: url, exitCode: null, ...more } as Task
+  tasks.set(id, task)
+  changes.emit('added', [task])
 }
 
 function change(id: string, difference: Partial<Task>): void {
@@ -224,7 +226,6 @@ describe('a restart of the Host', () => {
 
   it('tells of an end that its predecessor stored and did not live to tell', async () => {
     add('a')
-    change('a', { message: 'news' })
     await until(async () => (await promised()).length === 1)
     await stop()
     tasks.set('a', { ...(tasks.get('a') as Task), state: 'succeeded' })
@@ -236,7 +237,6 @@ describe('a restart of the Host', () => {
   it('waits for what goes on, and forgets whom nobody knows', async () => {
     add('a')
     add('gone')
-    for (const id of tasks.keys()) change(id, { message: 'news' })
     await until(async () => (await promised()).length === 2)
     await stop()
     tasks.delete('gone')

@@ -310,7 +310,7 @@ describe('a test of a new version', () => {
     await host.register('a')
     const { ended, id } = await begin()
     await host.node.ordered(id)
-    expect(host.node.orders.get(id)).toMatchObject({ version: 30, fileName: 'my-env-30.tar', command: ['/bin/sh', '-c', 'import numpy'] })
+    expect(host.node.orders.get(id)).toMatchObject({ image: { version: 30, fileName: 'my-env-30.tar' }, command: ['/bin/sh', '-c', 'import numpy'] })
     expect([await currentOf(), (await host.submit('my-env')).version]).toEqual([[20], 20])
     await report(id, { state: 'succeeded', exitCode: 0 })
     await ended

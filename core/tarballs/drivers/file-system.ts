@@ -64,11 +64,24 @@ export function createFileSystemDriver({ directory, mark }: FileSystemDriverOpti
       await syncDirectory(directory)
     })
 
+  /** The directory as it was seen last, and since when. */
+  let seen = { word: '', since: 0 }
+  /** A clock of files may stand still for a moment: only what has been the same for longer than that tells of each change. */
+  const stamp = (keys: readonly string[]) =>
+    attempt(async () => {
+      const { ino, mtimeNs } = await stat(directory, { bigint: true })
+      const word = `${ino}-${mtimeNs}`
+      if (seen.word !== word) seen = { word, since: performance.now() }
+      if (performance.now() - seen.since < FILE_CLOCK_MS) return undefined
+      return [word, ...(await Promise.all(keys.map((key) => wordOf(path(key)))))].join(' ')
+    })
+
   return {
     ...fsDriver({ base: directory, noClear: true }),
     listEntries,
     stat: statKey,
     openRange,
+    stamp,
     getKeys: async () => (await listEntries()).map(({ key }) => key),
     hasItem: async (key) => (await statKey(key)) !== undefined,
     getMeta: async (key) => (await statKey(key)) ?? null,
@@ -90,6 +103,19 @@ export function createFileSystemDriver({ directory, mark }: FileSystemDriverOpti
 }
 
 // --- internal ---
+
+/** Of the coarsest clock of files: a second. */
+const FILE_CLOCK_MS = 1100
+
+async function wordOf(path: string): Promise<string> {
+  try {
+    const { ino, size, mtimeNs } = await stat(path, { bigint: true })
+    return `${ino}-${size}-${mtimeNs}`
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return 'none'
+    throw error
+  }
+}
 
 /** A key is the name of a file, to the letter. */
 const KEY_RE = /^[A-Za-z0-9._+-]{1,255}$/

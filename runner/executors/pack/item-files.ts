@@ -47,7 +47,7 @@ export function writeEnd({ ended }: ProcessPaths, { exitCode, note }: Pick<Ended
 
 /** What an item has printed. Its keeper may have been ended before it was all. */
 export function readItemOutput(paths: ProcessPaths, options: { follow: boolean; closing: AbortSignal }): OutputStream {
-  const { chunks, destroy } = readOutput(paths, options)
+  const { chunks, destroy } = readOutput(paths, { ...options, isOver: () => readEnd(paths) !== undefined })
   return { chunks: check(), destroy }
 
   async function* check() {

@@ -66,7 +66,8 @@ function launch({ program, socketPath, directory }: KeeperOptions): Child {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
   const log = openSync(join(directory, 'keeper.log'), 'a', 0o600)
   try {
-    const child = spawn(process.execPath, [program, socketPath], { cwd: '/', env: {}, detached: true, stdio: ['pipe', 'pipe', log] })
+    // What its types do not know: two pipes make two streams.
+    const child = spawn(process.execPath, [program, socketPath], { cwd: '/', env: {}, detached: true, stdio: ['pipe', 'pipe', log] }) as Child
     child.unref()
     return child
   } finally {

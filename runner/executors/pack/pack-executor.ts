@@ -63,8 +63,11 @@ export function createPackExecutor(services: PackServices): Executor {
 
   async function judgeEnd(run: TaskRun, exitCode: number | null, note: string | null): Promise<Exit> {
     if (exitCode === null) return unknownExit(note ?? 'The Docker Engine does not say how the item ended.')
-    // The Engine hears of the end of a container after it has heard of the ends of those in it.
-    if (exitCode === KILLED && !run.ending.aborted && ((await hasContainerEnded(run)) || (await setTimeout(RETRY_MS, hasContainerEnded(run), { signal: closing })))) return unknownExit('The container that items share ended while the item ran in it.')
+    if (exitCode === KILLED && !run.ending.aborted) {
+      // The Engine hears of the end of a container after it has heard of the ends of those in it.
+      await setTimeout(RETRY_MS, undefined, { signal: closing })
+      if (await hasContainerEnded(run)) return unknownExit('The container that items share ended while the item ran in it.')
+    }
     return { exitCode, interrupted: false }
   }
 
@@ -167,9 +170,15 @@ export function createPackExecutor(services: PackServices): Executor {
   }
 
   async function freeze(run: TaskRun, action: 'pause' | 'resume'): Promise<void> {
-    const details = await engine.inspectExec(handleOf(run).execId)
-    if (details?.status !== 'running') throw new HakuError('engine.conflict', 'The item has ended.')
-    await freezeItem(engine, itemOf(run, details.pid), action)
+    const { execId } = handleOf(run)
+    for (let waited = 0; waited < START_MS; waited += POLL_MS) {
+      const details = await engine.inspectExec(execId)
+      if (details?.status !== 'running') throw new HakuError('engine.conflict', 'The item has ended.')
+      // In the moment of its start there is nothing yet that could be stopped.
+      if (await freezeItem(engine, itemOf(run, details.pid), action)) return
+      await setTimeout(POLL_MS, undefined, { signal: closing })
+    }
+    throw new HakuError('engine.conflict', 'This Runner does not see the processes of the item: it runs on another machine than the Docker Engine, or may not look at them.')
   }
 }
 
@@ -180,6 +189,8 @@ const GONE: readonly ErrorCode[] = ['container.not_running', 'container.not_foun
 const KILLED = 137
 const CAN_NOT_EXECUTE = 126
 const RETRY_MS = 100
+const POLL_MS = 20
+const START_MS = 5000
 const KEEPER_LOST = 'The keeper of its output was ended from outside'
 
 function handleOf({ record: { handle } }: TaskRun): ItemHandle {

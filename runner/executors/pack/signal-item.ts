@@ -32,14 +32,16 @@ export async function killItem(engine: Engine, item: Item): Promise<void> {
   }
 }
 
-/** Stops all of it, or lets all of it go on. */
-export async function freezeItem(engine: Engine, item: Item, action: 'pause' | 'resume'): Promise<void> {
+/** Stops all of it, or lets all of it go on. Resolves to whether there is anything. */
+export async function freezeItem(engine: Engine, item: Item, action: 'pause' | 'resume'): Promise<boolean> {
   for (let look = 0; look < LOOKS; look++) {
-    const left = itemProcesses(item.containerId, item).filter(({ isStopped }) => isStopped === (action === 'resume'))
-    if (left.length === 0) return
+    const processes = itemProcesses(item.containerId, item)
+    const left = processes.filter(({ isStopped }) => isStopped === (action === 'resume'))
+    if (left.length === 0) return processes.some(({ pid }) => pid === item.pid)
     await send(engine, item, left, action === 'pause' ? 'SIGSTOP' : 'SIGCONT')
     await setTimeout(PAUSE_MS)
   }
+  return true
 }
 
 // --- internal ---

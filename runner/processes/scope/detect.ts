@@ -41,8 +41,7 @@ export function detectCgroups(options: DetectOptions): CgroupSetup {
   const mounts = parseMounts(options.mounts)
   const unified = mounts.find(({ type, path }) => type === 'cgroup2' && LIMITS.some((controller) => controllersOf(path).includes(controller)))
   if (unified) return detectV2(unified.path, options)
-  const hierarchies = mounts.filter(({ type }) => type === 'cgroup')
-  return hierarchies.length > 0 ? detectV1(hierarchies, options) : { kind: 'group', why: 'no cgroups are mounted' }
+  return mounts.length > 0 ? detectV1(mounts, options) : { kind: 'group', why: 'no cgroups are mounted' }
 }
 
 /** What is there of executions of this node, by the name of its cgroup. */
@@ -108,7 +107,7 @@ function detectV1(mounts: readonly CgroupMount[], { node }: DetectOptions): Cgro
   const supervisors = new Set<string>()
   let why = 'no controller is mounted'
   for (const controller of CONTROLLERS) {
-    const mount = mounts.find(({ options }) => options.includes(controller === 'systemd' ? 'name=systemd' : controller))
+    const mount = mounts.find(({ type, options }) => (controller === 'unified' ? type === 'cgroup2' : options.includes(controller === 'systemd' ? 'name=systemd' : controller)))
     if (!mount) continue
     try {
       supervisors.add(makeBelow(mount.path, join(nodeCgroup(node), SUPERVISORS), inheritCpuset))

@@ -55,8 +55,8 @@ export interface GroupHandle {
   marks: string[]
 }
 
-/** `systemd`: the hierarchy in which it keeps its units, so that the end of the Runner's unit is not the end of its tasks. */
-export const CONTROLLERS = ['cpu', 'cpuacct', 'memory', 'pids', 'freezer', 'cpuset', 'systemd'] as const
+/** `systemd`, `unified`: where systemd keeps its units. Who stays there with the Runner ends with the Runner's unit. */
+export const CONTROLLERS = ['cpu', 'cpuacct', 'memory', 'pids', 'freezer', 'cpuset', 'systemd', 'unified'] as const
 export type Controller = (typeof CONTROLLERS)[number]
 
 /** @param main the process that was started; `undefined`: not known (yet) */

@@ -36,5 +36,5 @@ export function itemOf(index: number, more: Partial<Task> = {}): Task {
 
 /** `task`, ended with this exit code. */
 export function endedTask(exitCode: number | null, more: Partial<Task> = {}): Task {
-  return { ...task, state: exitCode === 0 ? 'succeeded' : 'failed', reason: 'exited', exitCode, node: 'node1', started: task.submitted, finished: task.submitted, ...more }
+  return { ...task, state: exitCode === 0 ? 'succeeded' : 'failed', reason: 'exited', exitCode, instance: 1, node: 'node1', started: task.submitted, finished: task.submitted, ...more }
 }

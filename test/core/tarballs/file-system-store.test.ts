@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { assembleTarball } from '#core/tarballs/assemble.ts'
 import { createFileSystemDriver } from '#core/tarballs/drivers/file-system.ts'
 import { formatBytes } from '#core/tarballs/drivers/file-system-errors.ts'
@@ -40,6 +40,21 @@ describe('tarballs in a directory', () => {
       process.umask(before)
     }
     expect(readdirSync(directory).map((name) => (statSync(join(directory, name)).mode & 0o777).toString(8))).toEqual(['644', '644'])
+  })
+
+  it('have a stamp that stays while nothing changes, once it is sure', async () => {
+    await publish(Buffer.from('content'))
+    const store = createFileSystemStore({ directory, ownerId: 'me' })
+    // Whatever else happens in the tick of the clock in which the directory was changed, its time stays the same.
+    expect(await store.stamp('env', 5)).toBeUndefined()
+    const stamp = await vi.waitFor(async () => {
+      const found = await store.stamp('env', 5)
+      expect(found).toBeDefined()
+      return found
+    }, { timeout: 5000 })
+    expect(await store.stamp('env', 5)).toBe(stamp)
+    writeFileSync(join(directory, 'env-6.tar'), '')
+    expect(await store.stamp('env', 5)).toBeUndefined()
   })
 
   it('tell a missing directory by its path, and do not make it', async () => {

@@ -1,0 +1,140 @@
+import { describe, expect, it } from 'vitest'
+import { createPlanner, planPlacements } from '#server/scheduler/plan.ts'
+import type { Plan } from '#server/scheduler/types.ts'
+import { type ClusterModel, createClusterModel, type ModelTask, oversubscribed } from './support/cluster-model.ts'
+
+const LONGEST_MS = 1000
+const SEEDS = Array.from({ length: 40 }, (_, index) => index + 1)
+
+function plan(model: ClusterModel): Plan {
+  return planPlacements(model.input())
+}
+
+/** Random submissions and ends, until `steps` are over and nothing waits or runs any more. `after` sees each plan that was applied. */
+function run(model: ClusterModel, steps: number, after: (plan: Plan, started: ModelTask[]) => void): void {
+  for (let step = 0; ; step++) {
+    if (step < steps) for (let left = model.random(4); left > 0; left--) model.submit()
+    const decided = plan(model)
+    const started = model.apply(decided)
+    after(decided, started)
+    if (!model.endNext() && step >= steps) return
+  }
+}
+
+describe('placement in random streams', () => {
+  it.each(SEEDS)('never promises more than there is, and each task starts once (%i)', (seed) => {
+    const model = createClusterModel(seed, { nodes: 1 + (seed % 5), longestMs: LONGEST_MS, limited: 1 + (seed % 3), priorities: 3 })
+    const all: ModelTask[] = []
+    run(model, 150, (_, started) => {
+      all.push(...started)
+      expect(oversubscribed(model.nodes)).toEqual([])
+    })
+    expect(model.waiting().map(({ task }) => task.id)).toEqual([])
+    expect(new Set(all.map(({ task }) => task.id)).size).toBe(all.length)
+  })
+
+  it.each(SEEDS)('leaves no room unused that a waiting task could have, but for what is kept (%i)', (seed) => {
+    const model = createClusterModel(seed, { nodes: 4, longestMs: LONGEST_MS, limited: seed % 3, priorities: 2 })
+    run(model, 60, (decided) => {
+      const startable = model.waiting().filter(({ task }) => decided.nodesFor(task.id).some(({ reason }) => reason === null))
+      expect(startable).toEqual([])
+    })
+  })
+
+  it.each(SEEDS)('starts each within a time that those behind it can not stretch (%i)', (seed) => {
+    const model = createClusterModel(seed, { nodes: 1 + (seed % 4), longestMs: LONGEST_MS, limited: seed % 3, priorities: 1 })
+    const late: ModelTask[] = []
+    run(model, 250, (_, started) => {
+      late.push(...started.filter((task) => model.now - task.submitted > (task.ahead + 1) * 3 * LONGEST_MS))
+    })
+    expect(late).toEqual([])
+  })
+
+  it.each(SEEDS)('starts equal requests in the order of the queue (%i)', (seed) => {
+    const model = createClusterModel(seed, { nodes: 3, longestMs: LONGEST_MS, limited: 0, priorities: 2 })
+    const overtaken: string[] = []
+    const request = ({ task: { id: _, version: __, ...rest }, priority }: ModelTask) => JSON.stringify({ ...rest, priority })
+    run(model, 150, (_, started) => {
+      const before = model.waiting()
+      overtaken.push(...started.flatMap((task) => before.filter((other) => other.rank < task.rank && request(other) === request(task)).map(({ task: { id } }) => id)))
+    })
+    expect(overtaken).toEqual([])
+  })
+
+  it.each(SEEDS)('decides about a task as if nobody stood behind it (%i)', (seed) => {
+    const model = createClusterModel(seed, { nodes: 4, longestMs: LONGEST_MS, limited: 2, priorities: 4 })
+    run(model, 30, () => {
+      for (let more = 0; more < 3; more++) model.submit()
+      const whole = model.input()
+      const cut = model.random(whole.waiting.length + 1)
+      const ahead = whole.waiting.slice(0, cut)
+      const isAhead = ({ taskId }: { taskId: string }) => ahead.some(({ id }) => id === taskId)
+      const [ofAll, ofThose] = [planPlacements(whole), planPlacements({ ...whole, waiting: ahead })]
+      expect(ofThose.placements).toEqual(ofAll.placements.filter(isAhead))
+      expect(ofThose.kept).toEqual(ofAll.kept.filter(isAhead))
+    })
+  })
+
+  it.each(SEEDS)('keeps what it promises to the first in the queue, whatever comes behind (%i)', (seed) => {
+    const model = createClusterModel(seed, { nodes: 1 + (seed % 4), longestMs: LONGEST_MS, limited: 1, priorities: 1 })
+    const promises = new Map<string, number>()
+    const broken: string[] = []
+    run(model, 250, ({ kept }, started) => {
+      broken.push(...started.filter(({ task }) => model.now > (promises.get(task.id) ?? Infinity)).map(({ task }) => task.id))
+      const first = kept.find(({ taskId }) => taskId === model.waiting()[0]?.task.id)
+      const promised = first?.startsBy ?? Infinity
+      if (first && promised > (promises.get(first.taskId) ?? Infinity)) broken.push(`${first.taskId} was put off`)
+      if (first) promises.set(first.taskId, promised)
+    })
+    expect(broken).toEqual([])
+    expect(promises.size).toBeGreaterThan(0)
+  })
+
+  it.each(SEEDS)('decides the same in whatever order the nodes are given (%i)', (seed) => {
+    const model = createClusterModel(seed, { nodes: 6, longestMs: LONGEST_MS, limited: 2, priorities: 2 })
+    run(model, 40, () => {
+      for (let more = 0; more < 3; more++) model.submit()
+      const { nodes, ...rest } = model.input()
+      const [once, again] = [planPlacements({ ...rest, nodes }), planPlacements({ ...rest, nodes: nodes.toReversed() })]
+      expect(again.placements).toEqual(once.placements)
+      expect(again.kept).toEqual(once.kept)
+    })
+  })
+})
+
+describe('a planner that remembers', () => {
+  /** All that may happen to a queue and to nodes between two passes. */
+  function disturb(model: ClusterModel): void {
+    const queue = model.waiting()
+    const someone = queue[model.random(Math.max(1, queue.length))]?.task
+    const host = model.random(model.nodes.length)
+    const changes: (() => void)[] = [
+      () => someone && model.replace(someone.id, { blocked: someone.blocked.length > 0 ? [] : [{ code: 'hold', message: 'It is held.' }] }),
+      () => someone && model.replace(someone.id, {}, model.random(3)),
+      () => someone && model.withdraw(someone.id),
+      () => (model.nodes = model.nodes.map((node, index) => (index === host ? { ...node, online: !node.online } : node))),
+      () => (model.nodes = model.nodes.map((node, index) => (index === host ? { ...node, drained: !node.drained } : node))),
+      () => (model.now -= 50),
+    ]
+    changes[model.random(changes.length * 3)]?.()
+  }
+
+  it.each(SEEDS)('decides and explains exactly as one that does not (%i)', (seed) => {
+    const model = createClusterModel(seed, { nodes: 2 + (seed % 8), longestMs: LONGEST_MS, limited: seed % 3, priorities: 3 })
+    const planner = createPlanner()
+    for (let step = 0; step < 200; step++) {
+      for (let left = model.random(4); left > 0; left--) model.submit()
+      disturb(model)
+      const given = model.input()
+      const [kept, fresh] = [planner.plan(given), planPlacements(given)]
+      expect(kept.placements).toEqual(fresh.placements)
+      expect(kept.kept).toEqual(fresh.kept)
+      const some = given.waiting.slice(0, 20).map(({ id }) => id)
+      expect(some.map((id) => kept.nodesFor(id))).toEqual(some.map((id) => fresh.nodesFor(id)))
+      expect(some.map((id) => kept.reasonFor(id))).toEqual(some.map((id) => fresh.reasonFor(id)))
+      // Now and then the Host can not do as it was told, and asks again.
+      if (model.random(6) > 0) model.apply(fresh)
+      for (let left = model.random(3); left > 0; left--) model.endNext()
+    }
+  })
+})
