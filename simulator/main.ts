@@ -14,7 +14,7 @@ const INTERRUPTED = 130
 /** Simulates, prints what came out, and resolves to the exit code. Ctrl-C ends everything that it has started. */
 export async function main({ json, profileDir, ...options }: MainOptions): Promise<number> {
   const interrupt = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupt.abort(new Error(signal)))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupt.abort(new Error(signal)))
   const profiles = profileDir === undefined ? undefined : resolve(profileDir)
   if (profiles !== undefined) mkdirSync(profiles, { recursive: true })
   try {

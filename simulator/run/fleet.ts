@@ -14,8 +14,8 @@ export interface FleetProcess {
 
 export type FleetOptions = Omit<Extract<ToFleet, { kind: 'start' }>, 'kind'>
 
-/** Resolves once all nodes are registered. @param program `dist/simulator/fleet-process.mjs` */
-export async function startFleet(program: string, options: FleetOptions): Promise<FleetProcess> {
+/** Resolves once all nodes are registered. @param program `dist/simulator/fleet-process.mjs` @throws also when `signal` fires before that */
+export async function startFleet(program: string, options: FleetOptions, signal: AbortSignal): Promise<FleetProcess> {
   const child = fork(program, { serialization: 'advanced', detached: true })
   const exited = once(child, 'exit')
   const heard = new EventEmitter<{ registered: []; counters: [FleetCounters]; executions: [Execution[]]; error: [Error] }>()
@@ -39,7 +39,7 @@ export async function startFleet(program: string, options: FleetOptions): Promis
 
   tell({ kind: 'start', ...options })
   try {
-    await once(heard, 'registered')
+    await once(heard, 'registered', { signal })
   } catch (error) {
     await stop()
     throw error

@@ -66,7 +66,7 @@ export async function simulate(options: SimulationOptions): Promise<Simulation> 
     const registered = performance.now()
     fleet = await startFleet(join(options.distDir, 'simulator', 'fleet-process.mjs'), {
       hostUrl: host.url, runnerToken: host.runnerToken, nodes: options.nodes, cores: options.cores, memoryBytes: options.cores * 4_000_000_000, behaviour: options.behaviour, seed: options.seed,
-    })
+    }, options.signal)
     const registerSeconds = secondsSince(registered)
     const died = host.died.then((log) => {
       throw new Error(`the Host has ended by itself:\n${log}`)

@@ -13,7 +13,7 @@ afterAll(() => rmSync(directory, { recursive: true }))
 
 const ID = '01aaaaaaaaaaaaaaaaaaaaaaaa'
 
-function read(...options: string[]): Promise<Submission> {
+async function read(...options: string[]): Promise<Submission> {
   return createSubmission(parseCommandLine(submitTask as Command, [...(options.includes('--container') ? [] : ['--container', 'my-env']), ...options, '--', 'true']) as CommandContext<SubmitArgs>)
 }
 

@@ -22,7 +22,7 @@ describe('durations', () => {
 
 describe('times', () => {
   const now = new Date(2026, 1, 3, 14, 5, 6, 500)
-  const local = (...parts: [number, number, number, number?, number?, number?]) => new Date(...(parts as [number, number])).toISOString()
+  const local = (year: number, month: number, day: number, hours = 0, minutes = 0, seconds = 0) => new Date(year, month, day, hours, minutes, seconds).toISOString()
 
   it.each([
     ['now', now.toISOString()],

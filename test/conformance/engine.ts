@@ -3,6 +3,7 @@ import { createBench, type EngineBench, type EngineUnderTest } from './engine-be
 import { containerCases } from './engine-containers.ts'
 import { execCases } from './engine-exec.ts'
 import { imageCases } from './engine-images.ts'
+import { limitCases } from './engine-limits.ts'
 import { outputCases } from './engine-output.ts'
 
 /** What every {@link Engine} must do. Leaves nothing behind on it, or fails. `missing`: why it can not be tested here. */
@@ -34,6 +35,9 @@ export function engineSuite(name: string, setup: () => Promise<EngineUnderTest>,
 
     describe('containers', () => {
       containerCases(use)
+    })
+    describe('limits of containers', () => {
+      limitCases(use)
     })
     describe('output', () => {
       outputCases(use)

@@ -2,19 +2,15 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { TaskOrder } from '#core/api/schemas.ts'
-import { createId } from '#core/ids.ts'
 import { processCgroup } from '#core/paths.ts'
 import { removeOrphanProcesses, scopeOf } from '#runner/processes/remove.ts'
 import { readStatus } from '#runner/processes/proc.ts'
-import { createPlainNode, machineCgroups, type PlainNode, removeCgroups } from './support/plain-node.ts'
+import { createPlainNode, machineCgroups, machineSetup, type PlainNode } from './support/plain-node.ts'
 
-const probe = `test-${createId()}`
-const setup = machineCgroups(probe)
-await removeCgroups(setup, probe)
-const missing = setup.kind === 'group' ? setup.why : undefined
+const missing = machineSetup.kind === 'group' ? machineSetup.why : undefined
 if (missing !== undefined) console.log(`tests of the limits of plain processes are skipped: ${missing}`)
-const isV1 = setup.kind === 'cgroup-v1'
-if (!isV1) console.log(`tests with the files of cgroups of version 1 are skipped: this machine has ${setup.kind}`)
+const isV1 = machineSetup.kind === 'cgroup-v1'
+if (!isV1) console.log(`tests with the files of cgroups of version 1 are skipped: this machine has ${machineSetup.kind}`)
 
 /** Allocates, and touches, so many MiB. */
 const ALLOCATE = (mebibytes: number) => [process.execPath, '-e', `const all = []; for (let i = 0; i < ${mebibytes}; i++) all.push(Buffer.alloc(1048576, 1)); console.log(all.length)`]

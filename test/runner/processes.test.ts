@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { CHANNELS } from '#runner/processes/files.ts'
 import { readStatus } from '#runner/processes/proc.ts'
 import { scopeOf } from '#runner/processes/remove.ts'
-import { createPlainNode, machineCgroups, noCgroups, type PlainNode } from './support/plain-node.ts'
+import { createPlainNode, machineCgroups, machineSetup, noCgroups, type PlainNode } from './support/plain-node.ts'
 
 const isRoot = process.getuid?.() === 0
 if (!isRoot) console.log('tests of plain processes of other users are skipped: this is not root')
@@ -16,7 +16,7 @@ function runs(pid: number): boolean {
 
 /** Once with what this machine has, and once as on a machine without cgroups. */
 describe.each([
-  ['the cgroups of this machine', machineCgroups, machineCgroups('test-probe').kind === 'group' ? expect.stringContaining('does not limit the cores') : null],
+  ['the cgroups of this machine', machineCgroups, machineSetup.kind === 'group' ? expect.stringContaining('does not limit the cores') : null],
   ['no cgroups', noCgroups, 'This node does not limit the cores of a plain process: it has no cgroups.'],
 ] as const)('plain processes with %s', (_, setupOf, note) => {
   let node: PlainNode

@@ -28,7 +28,7 @@ function engineWith({ ends, ...seen }: Partial<ContainerDetails> & { ends?: numb
   const containers = new Map<string, ContainerDetails>()
   const model: Partial<Engine> = {
     createContainer({ name, image, labels }: ContainerSpec) {
-      containers.set(name, { id: name, name, image, labels, status: 'created', created: '2026-01-01T00:00:00.000Z', imageId: 'sha256:1', hostname: name, env: [], upperDir: undefined, exitCode: 0, restartCount: 0, outOfMemory: false, error: '', started: null, finished: null })
+      containers.set(name, { id: name, name, image, labels, status: 'created', created: '2026-01-01T00:00:00.000Z', imageId: 'sha256:1', hostname: name, env: [], upperDir: undefined, exitCode: 0, restartCount: 0, outOfMemory: false, error: '', pid: 0, started: null, finished: null })
       return Promise.resolve(name)
     },
     startContainer(id) {

@@ -40,7 +40,7 @@ afterEach(async () => {
 })
 
 function importArchive(archive: Readable, { query = {}, signal = new AbortController().signal }: { query?: object; signal?: AbortSignal } = {}): Promise<ImportedVersion> {
-  const info = () => (architecture === undefined ? Promise.reject(new HakuError('engine.unavailable', 'away')) : Promise.resolve({ architecture, version: '1', storageDriver: 'overlay2', usesContainerdStore: false, mapsUsers: false, cores: 1, memoryBytes: 1 }))
+  const info = () => (architecture === undefined ? Promise.reject(new HakuError('engine.unavailable', 'away')) : Promise.resolve({ architecture, version: '1', storageDriver: 'overlay2', usesContainerdStore: false, mapsUsers: false, cdiDirectories: [], cores: 1, memoryBytes: 1 }))
   const imports = createImports({ engine: { info }, operations: host.operations, tarballs: host.tarballs, versions: host.versions, marks: host.marks, spoolDirectory: join(directory, 'spool') })
   return imports.run('my-env', importQuery.parse(query), archive, signal)
 }

@@ -4,7 +4,7 @@ import type { Plan } from '#server/scheduler/types.ts'
 import { type ClusterModel, createClusterModel, type ModelTask, oversubscribed } from './support/cluster-model.ts'
 
 const LONGEST_MS = 1000
-const SEEDS = Array.from({ length: 40 }, (_, index) => index + 1)
+const SEEDS = Array.from({ length: Number(process.env['SCHEDULER_SEEDS'] ?? 8) }, (_, index) => index + 1)
 
 function plan(model: ClusterModel): Plan {
   return planPlacements(model.input())

@@ -18,8 +18,8 @@ export interface ClusterOptions {
   nodes: Record<string, string>
   /** Added to the sections of every configuration file. */
   config?: Record<string, Record<string, unknown>>
-  /** Added to the configuration of one node. */
-  nodeConfig?: (hostname: string, ports: { host: number; runner: number }) => Promise<Record<string, Record<string, unknown>>>
+  /** Added to the configuration of one node. Nothing has been started yet in the cluster's directory. */
+  nodeConfig?: (hostname: string, ports: { host: number; runner: number }, directory: string) => Promise<Record<string, Record<string, unknown>>>
   /** Added to the environment of every process. */
   env?: NodeJS.ProcessEnv
 }
@@ -78,7 +78,7 @@ export async function startCluster({ hostSocket, nodes, config = {}, nodeConfig,
       docker: { socket },
       runner: { hostname },
       auth: { token_file: join(directory, 'host', 'runner.token') },
-    }, (await nodeConfig?.(hostname, { host: hostPort, runner: runnerPort })) ?? {})
+    }, (await nodeConfig?.(hostname, { host: hostPort, runner: runnerPort }, directory)) ?? {})
   }
   const url = `http://127.0.0.1:${hostPort}`
   const env = { ...process.env, ...added, HAKURIVER_CONFIG: hostFile, PATH: `${BIN}:${process.env['PATH']}`, HOME: directory }

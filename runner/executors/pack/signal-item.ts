@@ -32,12 +32,12 @@ export async function killItem(engine: Engine, item: Item): Promise<void> {
   }
 }
 
-/** Stops all of it, or lets all of it go on. Resolves to whether there is anything. */
+/** Stops all of it, or lets all of it go on. Resolves to whether there was anything. */
 export async function freezeItem(engine: Engine, item: Item, action: 'pause' | 'resume'): Promise<boolean> {
   for (let look = 0; look < LOOKS; look++) {
     const processes = itemProcesses(item.containerId, item)
     const left = processes.filter(({ isStopped }) => isStopped === (action === 'resume'))
-    if (left.length === 0) return processes.some(({ pid }) => pid === item.pid)
+    if (left.length === 0) return look > 0 || processes.some(({ pid }) => pid === item.pid)
     await send(engine, item, left, action === 'pause' ? 'SIGSTOP' : 'SIGCONT')
     await setTimeout(PAUSE_MS)
   }

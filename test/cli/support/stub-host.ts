@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { onTestFinished } from 'vitest'
@@ -16,6 +16,7 @@ export interface StubRequest {
   params: Record<string, string>
   query: URLSearchParams
   body: unknown
+  headers: IncomingHttpHeaders
   response: ServerResponse
 }
 
@@ -29,6 +30,8 @@ export interface StubHost {
   requests: Pick<StubRequest, 'id' | 'params' | 'body'>[]
   /** The environment of a program that talks to this Host. */
   env: NodeJS.ProcessEnv
+  /** Takes no more connections, and cuts those there are. */
+  stop(): void
 }
 
 export interface StubOptions {
@@ -63,7 +66,7 @@ export async function startStubHost({ answers = {}, terminal, refuseTerminal }: 
     requests.push({ id, params, body })
     const handler = answers[id]
     if (!handler) throw new Error(`the test answers no ${id}`)
-    const result = await handler({ id, params, query, body, response })
+    const result = await handler({ id, params, query, body, headers: request.headers, response })
     if (result !== undefined) response.writeHead(endpoint.response.status, { 'content-type': 'application/json' }).end(JSON.stringify(result))
     else if (endpoint.response.status === 204) response.writeHead(204).end()
   }
@@ -89,7 +92,11 @@ export async function startStubHost({ answers = {}, terminal, refuseTerminal }: 
     await new Promise((resolve) => server.close(resolve))
   })
   const { port } = server.address() as AddressInfo
-  return { url: `http://127.0.0.1:${port}`, token, requests, env: { HAKURIVER_NETWORK_HOST_PORT: String(port), HAKURIVER_TOKEN: token } }
+  const stop = () => {
+    server.close()
+    server.closeAllConnections()
+  }
+  return { stop, url: `http://127.0.0.1:${port}`, token, requests, env: { HAKURIVER_NETWORK_HOST_PORT: String(port), HAKURIVER_TOKEN: token } }
 }
 
 /** Writes one server-sent event. */

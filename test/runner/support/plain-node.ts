@@ -27,6 +27,16 @@ export function machineCgroups(node: string): CgroupSetup {
   return detectCgroups({ node, mounts: readFileSync('/proc/self/mountinfo', 'utf8'), own: readFileSync('/proc/self/cgroup', 'utf8'), isRoot: process.getuid?.() === 0 })
 }
 
+/** What this machine has; of a node that leaves nothing. */
+async function probe(): Promise<CgroupSetup> {
+  const name = `test-${createId()}`
+  const setup = machineCgroups(name)
+  await removeCgroups(setup, name)
+  return setup
+}
+
+export const machineSetup = await probe()
+
 /** As on a machine without any. */
 export function noCgroups(): CgroupSetup {
   return { kind: 'group', why: 'it has no cgroups' }
