@@ -50,26 +50,33 @@ export function createClient<Api extends Record<string, Endpoint>>(options: Clie
     try {
       return await exchange(base, agent, endpoint, request, identity)
     } catch (error) {
-      if (request.signal?.aborted) throw request.signal.reason
-      if (request.upload?.errored) throw request.upload.errored
-      const where = options.unreachable === 'host.unreachable' ? `The Host at ${base.origin} can not be reached` : `The node at ${base.origin} does not answer`
-      const cure = options.unreachable === 'host.unreachable' ? ' Is it running? Check [network] host_reachable_address and host_port in the configuration.' : ''
-      throw new HakuError(options.unreachable, `${where}: ${systemErrorCode(error) ?? errorMessage(error)}.${cure}`, { cause: error })
+      throw toFailure(error, request)
     }
+  }
+
+  function toFailure(error: unknown, request: RawRequest): unknown {
+    if (request.signal?.aborted) return request.signal.reason
+    if (request.upload?.errored) return request.upload.errored
+    const where = options.unreachable === 'host.unreachable' ? `The Host at ${base.origin} can not be reached` : `The node at ${base.origin} does not answer`
+    const cure = options.unreachable === 'host.unreachable' ? ' Is it running? Check [network] host_reachable_address and host_port in the configuration.' : ''
+    return new HakuError(options.unreachable, `${where}: ${systemErrorCode(error) ?? errorMessage(error)}.${cure}`, { cause: error })
   }
 
   async function open(id: keyof Api, request: RawRequest): Promise<IncomingMessage> {
     const endpoint = options.api[id]
     if (!endpoint) throw new Error(`no endpoint ${String(id)}`)
     const response = await send(endpoint, request)
-    if ((response.statusCode ?? 500) >= 400) throw await errorOf(response)
+    if ((response.statusCode ?? 500) >= 400) throw await errorOf(response).catch((error: unknown) => toFailure(error, request))
     return response
   }
 
   return {
     async call(id, request) {
-      const response = await open(id, request as RawRequest)
-      const text = await readText(response)
+      const raw = request as RawRequest
+      const response = await open(id, raw)
+      const text = await readText(response, raw.timeoutMs).catch((error: unknown) => {
+        throw toFailure(error, raw)
+      })
       return (text ? JSON.parse(text) : undefined) as EndpointOutput<Api[typeof id]>
     },
     stream: (id, request) => open(id, request as RawRequest),
@@ -92,6 +99,8 @@ export async function errorOf(response: IncomingMessage): Promise<HakuError> {
 }
 
 // --- internal ---
+
+const ANSWER_TIMEOUT_MS = 30_000
 
 interface RawRequest {
   params?: Record<string, unknown>
@@ -118,7 +127,7 @@ function exchange(base: URL, agent: Agent, endpoint: Endpoint, request: RawReque
       if (request.upload) endUpload(request.upload, outgoing, response)
       resolve(response)
     })
-    const timeoutMs = request.timeoutMs ?? (request.upload ? undefined : 30_000)
+    const timeoutMs = request.timeoutMs ?? (request.upload ? undefined : ANSWER_TIMEOUT_MS)
     const timer = timeoutMs === undefined ? undefined : setTimeout(() => outgoing.destroy(new Error('no answer in time')), timeoutMs)
     outgoing.on('error', (error) => {
       clearTimeout(timer)
@@ -135,7 +144,7 @@ function exchange(base: URL, agent: Agent, endpoint: Endpoint, request: RawReque
 function pathOf(endpoint: Endpoint, { params, query }: RawRequest): string {
   const path = buildPath(endpoint.path, params)
   const given = Object.entries(query ?? {}).filter(([, value]) => value !== undefined)
-  return given.length === 0 ? path : `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString()}`
+  return given.length === 0 ? path : `${path}?${new URLSearchParams(given.map(([name, value]): [string, string] => [name, String(value)])).toString()}`
 }
 
 /** A server that answers before it has everything wants no more. */
@@ -146,16 +155,20 @@ function endUpload(upload: Readable, outgoing: ClientRequest, response: Incoming
   response.once('end', () => outgoing.destroy())
 }
 
-/** By events: an iterator costs more than all the rest of a small answer. */
-function readText(response: IncomingMessage): Promise<string> {
+/** By events: an iterator costs more than all the rest of a small answer. Whoever began to answer and falls silent is not waited for either. */
+function readText(response: IncomingMessage, timeoutMs = ANSWER_TIMEOUT_MS): Promise<string> {
   return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => response.destroy(new Error('no answer in time')), timeoutMs)
     let text = ''
     response.setEncoding('utf8').on('data', (chunk: string) => {
       text += chunk
     })
     response.once('end', () => resolve(text))
     response.once('error', reject)
-    response.once('close', () => reject(new Error('the connection was cut before the answer was complete')))
+    response.once('close', () => {
+      clearTimeout(timer)
+      reject(new Error('the connection was cut before the answer was complete'))
+    })
   })
 }
 

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import { HakuError } from '../errors.ts'
 import { printable } from '../names.ts'
+import { createLineEnds, END_OF_LINE, type LineEnds } from './line-ends.ts'
 
 /** A piece of the output of a process without a terminal. */
 export interface OutputChunk {
@@ -21,12 +22,20 @@ export interface Demultiplexer {
   end(): void
 }
 
+export interface DemultiplexOptions {
+  /**
+   * The stream is a log: each frame is a line, or 16 KiB of a longer one. Engines before 23 leave out the end of line behind the last piece of
+   * such a line, which is put in again. Where that piece is the last of its channel nobody can tell whether there was one.
+   */
+  isLog?: boolean
+}
+
 /**
  * Takes apart the two outputs in an Engine's stream: frames of `[channel, 0, 0, 0, length as 32 bit big-endian]` and bytes.
  * Copies nothing. For a consumer that works with events; others use {@link demultiplex}.
  */
-export function createDemultiplexer(): Demultiplexer {
-  const state: _State = { header: Buffer.alloc(HEADER_BYTES), headerLength: 0, channel: 1, remaining: 0, systemError: '', failure: undefined }
+export function createDemultiplexer({ isLog = false }: DemultiplexOptions = {}): Demultiplexer {
+  const state: _State = { header: Buffer.alloc(HEADER_BYTES), headerLength: 0, channel: 1, remaining: 0, systemError: '', failure: undefined, lines: isLog ? createLineEnds() : undefined }
   return {
     push: (piece) => _push(state, piece),
     end() {
@@ -42,8 +51,8 @@ export function createDemultiplexer(): Demultiplexer {
  * @throws `engine.failed` on a corrupt frame or when the Engine reports an error in the stream; `engine.unavailable` if the
  *   stream ends in the middle of a frame
  */
-export async function* demultiplex(stream: Readable): AsyncGenerator<OutputChunk, void, undefined> {
-  const demultiplexer = createDemultiplexer()
+export async function* demultiplex(stream: Readable, options?: DemultiplexOptions): AsyncGenerator<OutputChunk, void, undefined> {
+  const demultiplexer = createDemultiplexer(options)
   for await (const piece of stream as AsyncIterable<Buffer>) {
     yield* demultiplexer.push(piece)
   }
@@ -63,6 +72,7 @@ interface _State {
   remaining: number
   systemError: string
   failure: HakuError | undefined
+  lines: LineEnds | undefined
 }
 
 function _push(state: _State, piece: Buffer): OutputChunk[] {
@@ -70,7 +80,7 @@ function _push(state: _State, piece: Buffer): OutputChunk[] {
   let offset = 0
   while (offset < piece.length && !state.failure) {
     if (state.remaining === 0) {
-      offset += _takeHeader(state, piece, offset)
+      offset += _takeHeader(state, piece, offset, chunks)
     } else {
       const bytes = piece.subarray(offset, offset + state.remaining)
       offset += bytes.length
@@ -82,14 +92,14 @@ function _push(state: _State, piece: Buffer): OutputChunk[] {
   return chunks
 }
 
-function _takeHeader(state: _State, piece: Buffer, offset: number): number {
+function _takeHeader(state: _State, piece: Buffer, offset: number, chunks: OutputChunk[]): number {
   const taken = piece.copy(state.header, state.headerLength, offset, offset + HEADER_BYTES - state.headerLength)
   state.headerLength += taken
-  if (state.headerLength === HEADER_BYTES) _openFrame(state)
+  if (state.headerLength === HEADER_BYTES) _openFrame(state, chunks)
   return taken
 }
 
-function _openFrame(state: _State): void {
+function _openFrame(state: _State, chunks: OutputChunk[]): void {
   const { header } = state
   const channel = header.readUInt8(0)
   if (channel > SYSTEM_ERROR || header.readUIntBE(1, 3) !== 0) {
@@ -99,14 +109,21 @@ function _openFrame(state: _State): void {
   state.channel = channel
   state.remaining = header.readUInt32BE(4)
   state.headerLength = 0
+  if (channel !== SYSTEM_ERROR && state.lines?.open(_channelOf(state), state.remaining)) chunks.push({ channel: _channelOf(state), bytes: END_OF_LINE })
 }
 
 function _takeBytes(state: _State, bytes: Buffer, chunks: OutputChunk[]): void {
   if (state.channel !== SYSTEM_ERROR) {
     // Channel 0 is "stdin", which the Engine itself counts as output.
-    chunks.push({ channel: state.channel === 2 ? 'stderr' : 'stdout', bytes })
+    const channel = _channelOf(state)
+    chunks.push({ channel, bytes })
+    if (state.remaining === 0) state.lines?.close(channel, bytes)
     return
   }
   state.systemError += bytes.toString()
   if (state.remaining === 0) state.failure = new HakuError('engine.failed', `The Docker Engine stopped sending the output: ${printable(state.systemError.trim())}`)
+}
+
+function _channelOf({ channel }: _State): OutputChunk['channel'] {
+  return channel === 2 ? 'stderr' : 'stdout'
 }

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { Task } from '#core/api/schemas.ts'
 import { usePrograms } from './support/programs.ts'
-import { batch, endedTask, itemOf, task } from './support/samples.ts'
+import { batch, endedBatch, endedTask, itemOf, task } from './support/samples.ts'
 import { startStubHost } from './support/stub-host.ts'
 import { createTaskModel } from './support/task-model.ts'
 
@@ -101,13 +100,11 @@ describe('submit --wait', () => {
 })
 
 describe('of a batch', () => {
-  const ended: Partial<Task> = { state: 'failed', reason: 'items', message: '1 of 3 items failed.', exitCode: 2, items: { ...batch.items!, pending: '', counts: { succeeded: 2, failed: 1 } } }
-
   it('--wait shows no output, and ends with the highest code', async () => {
     const model = createTaskModel(batch)
     const { running } = await start(model, ...SUBMIT, '--array', '1-3', '--wait', '--', 'true')
     await running.seen('stderr', batch.id)
-    model.task(batch.id).set(ended)
+    model.task(batch.id).set(endedBatch)
     expect(await running.finished).toEqual({ code: 2, stdout: '', stderr: `${batch.id}\nBatch ${batch.id} failed: 1 of 3 items failed.\n` })
   })
 
@@ -128,7 +125,7 @@ describe('of a batch', () => {
     third?.begin()
     third?.print('stdout', 'last\n')
     for (const item of [second, third]) item?.end(0)
-    model.task(batch.id).set(ended)
+    model.task(batch.id).set(endedBatch)
     const { code, stdout, stderr } = await running.finished
     expect(code).toBe(2)
     expect(stdout.split('\n').toSorted()).toEqual(['', '1: one', '1: two', '2: ONE', '3: last'])

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { vi } from 'vitest'
-import { demultiplex } from '#core/engine/demultiplex.ts'
+import { demultiplex, type OutputChunk } from '#core/engine/demultiplex.ts'
 import type { ContainerSpec, Engine, ExecSession } from '#core/engine/engine.ts'
 import { createId } from '#core/ids.ts'
 
@@ -69,9 +69,18 @@ export interface Output {
 }
 
 /** Both outputs in a multiplexed stream. */
-export async function readOutput(stream: Readable): Promise<Output> {
+export function readOutput(stream: Readable): Promise<Output> {
+  return gather(demultiplex(stream))
+}
+
+/** Both outputs in an Engine's log. */
+export function readLogged(stream: Readable): Promise<Output> {
+  return gather(demultiplex(stream, { isLog: true }))
+}
+
+async function gather(chunks: AsyncIterable<OutputChunk>): Promise<Output> {
   const pieces: Record<'stdout' | 'stderr', Buffer[]> = { stdout: [], stderr: [] }
-  for await (const { channel, bytes } of demultiplex(stream)) pieces[channel].push(bytes)
+  for await (const { channel, bytes } of chunks) pieces[channel].push(bytes)
   return { stdout: Buffer.concat(pieces.stdout), stderr: Buffer.concat(pieces.stderr) }
 }
 

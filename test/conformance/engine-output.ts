@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { demultiplex } from '#core/engine/demultiplex.ts'
-import { type EngineBench, outputOf, readOutput, readText } from './engine-bench.ts'
+import { type EngineBench, outputOf, readLogged, readOutput, readText } from './engine-bench.ts'
 
 /** Random bytes on stdout, then their digest on stderr. */
 const RANDOM = ['/bin/sh', '-c', 'head -c 3000000 /dev/urandom | tee /tmp/bytes; sha256sum < /tmp/bytes >&2']
@@ -17,6 +17,22 @@ export function outputCases(use: () => EngineBench): void {
       expect(stdout.length).toBe(3_000_000)
       expect(stderr.toString()).toContain(createHash('sha256').update(stdout).digest('hex'))
     }
+  })
+
+  it.each([
+    ['longer than the Engine takes at once', 'head -c 40000 /dev/zero | tr "\\0" x; echo end; echo next; head -c 40000 /dev/zero | tr "\\0" y >&2; echo end >&2; echo next >&2'],
+    ['just as long as the Engine takes at once', 'head -c 32768 /dev/zero | tr "\\0" x; echo; echo next; head -c 16384 /dev/zero | tr "\\0" y >&2; echo >&2; echo next >&2'],
+    ['that is just as long at the end', 'head -c 32768 /dev/zero | tr "\\0" x; echo'],
+    ['without an end', 'head -c 40000 /dev/zero | tr "\\0" x; printf short >&2'],
+  ])('comes from the log with a line %s', async (_, script) => {
+    const { engine, create } = use()
+    const id = await create(['/bin/sh', '-c', script])
+    const stream = await engine.attachOutput(id)
+    await engine.startContainer(id)
+    const attached = await readOutput(stream)
+    const logged = await readLogged(await engine.readLogs(id, { follow: true }))
+    expect([logged.stdout.length, logged.stderr.length]).toEqual([attached.stdout.length, attached.stderr.length])
+    expect(logged.stdout.equals(attached.stdout) && logged.stderr.equals(attached.stderr)).toBe(true)
   })
 
   it('comes whole from a stream that was attached before the start', async () => {

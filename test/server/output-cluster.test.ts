@@ -38,6 +38,7 @@ describe.skipIf(engineMissing)('a cluster whose Host sees the shared directory t
   afterAll(async () => {
     await cluster?.client.call('deleteContainer', { params: { name } })
     await cluster?.stop()
+    for (const { id } of await testEngine().listContainers({ [labels.node]: name })) await testEngine().removeContainer(id)
     await testEngine().removeImage(`hakuriver/${name}:base`)
   }, 60_000)
 

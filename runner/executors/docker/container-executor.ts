@@ -45,7 +45,7 @@ export function createContainerExecutor(services: ContainerServices): Executor {
 
     async readOutput(run, { follow }) {
       try {
-        return openOutputStream(await engine.readLogs(idOf(run), { follow }))
+        return openOutputStream(await engine.readLogs(idOf(run), { follow }), { isLog: true })
       } catch (error) {
         throw isHakuError(error, 'container.not_found') ? new OutputLost('the container was removed before all of its output was read', { cause: error }) : error
       }

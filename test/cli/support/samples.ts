@@ -1,4 +1,4 @@
-import type { Container, Environment, Gpu, Node, Operation, Task, Version } from '#core/api/schemas.ts'
+import type { BatchItems, Container, Environment, Gpu, Node, Operation, Task, Version } from '#core/api/schemas.ts'
 
 export const container: Container = { id: 'abcdef0123456789abcdef', name: 'my-env', image: 'ubuntu:22.04', status: 'running', created: '2026-02-03T04:05:06.000Z' }
 
@@ -26,8 +26,13 @@ export const task: Task = {
   sync: null, submitted: '2026-02-03T04:05:06.000Z', started: null, finished: null,
 }
 
+const items: BatchItems = { kind: 'array', size: 3, parallel: null, pack: false, pending: '1-3', counts: { queued: 3 } }
+
 /** A batch of an array, nothing of it begun. */
-export const batch: Task = { ...task, id: '01bbbbbbbbbbbbbbbbbbbbbbbb', items: { kind: 'array', size: 3, parallel: null, pack: false, pending: '1-3', counts: { queued: 3 } } }
+export const batch: Task = { ...task, id: '01bbbbbbbbbbbbbbbbbbbbbbbb', items }
+
+/** `batch`, ended with one item that failed. */
+export const endedBatch: Task = { ...batch, state: 'failed', reason: 'items', message: '1 of 3 items failed.', exitCode: 2, items: { ...items, pending: '', counts: { succeeded: 2, failed: 1 } } }
 
 /** `task` as one item of {@link batch}. */
 export function itemOf(index: number, more: Partial<Task> = {}): Task {

@@ -4,7 +4,7 @@ import { onTestFinished } from 'vitest'
 export interface Terminal {
   pty: IPty
   /** Resolves once `text` was shown. */
-  seen(text: string): Promise<void>
+  seen(text: string | RegExp): Promise<void>
   /** The exit code, or 128 and the signal. */
   ended: Promise<number>
   output(): string
@@ -32,8 +32,8 @@ export function startTerminal(command: string, args: string[], env: NodeJS.Proce
     pty, ended,
     output: () => text,
     async seen(wanted) {
-      while (!text.includes(wanted)) {
-        if (hasEnded) throw new Error(`ended without ${JSON.stringify(wanted)}: ${JSON.stringify(text)}`)
+      while (typeof wanted === 'string' ? !text.includes(wanted) : !wanted.test(text)) {
+        if (hasEnded) throw new Error(`ended without ${String(wanted)}: ${JSON.stringify(text)}`)
         await new Promise<void>((resolve) => {
           wake = resolve
         })
