@@ -2,7 +2,8 @@ import { mkdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import type { Health } from '#core/api/schemas.ts'
 import type { Config } from '#core/config/schema.ts'
-import { openDatabase, openRelaxed } from '#core/database/open.ts'
+import { createGroupWriter } from '#core/database/group-writer.ts'
+import { openDatabase } from '#core/database/open.ts'
 import { createDockerEngine } from '#core/engine/docker.ts'
 import type { Engine } from '#core/engine/engine.ts'
 import { createId } from '#core/ids.ts'
@@ -36,6 +37,8 @@ import { createNotifications } from './notify/notifications.ts'
 import { endedBefore } from './output/ended-tasks.ts'
 import { createOutput, type Output } from './output/output.ts'
 import { createRetention } from './output/retention.ts'
+import { asked } from './queue/controls.ts'
+import { taskRules } from './queue/task-rules.ts'
 import { createTaskStore, type TaskStore } from './queue/task-store.ts'
 import { createTasks, type Tasks } from './queue/tasks.ts'
 import { prepareSharedDirectory } from './storage.ts'
@@ -84,7 +87,7 @@ export async function createContext(config: Config): Promise<HostContext> {
 
   const databaseFile = config.database.db_file || state.database
   const database = await openDatabase<Tables>(databaseFile, migrations)
-  const relaxed = openRelaxed<Tables>(databaseFile)
+  const writer = createGroupWriter(databaseFile)
   const engine = createDockerEngine({ socketPath: config.docker.socket })
   const tarballs = await openTarballStore(config, ownerId, { probe: true })
   const operations = createOperations(database)
@@ -95,16 +98,16 @@ export async function createContext(config: Config): Promise<HostContext> {
   const containers = createContainers({ engine, operations, allowedMounts: config.docker.allowed_mounts })
   const nodes = await createNodes({ database, heartbeatSeconds: config.timing.heartbeat_interval, timeoutFactor: config.timing.heartbeat_timeout_factor })
   const dispatcher = createRunnerDispatcher(nodes.find)
-  const store = await createTaskStore({ database, relaxed })
+  const store = await createTaskStore({ database, writer })
   const marks = await createVersionMarks(database)
   const nodesWith = (environment: string, version: number) => nodes.list().filter(({ images }) => images.some((image) => image.environment === environment && image.version === version)).map(({ hostname }) => hostname)
   const versions = createVersions({ tarballs, marks, keepVersions: config.docker.keep_versions, unfinishedTasks: store.unfinishedOf, nodesWith })
   const verifications = createVerifications({ operations, tarballs, versions, marks })
-  const tasks = createTasks({ store, nodes, versions, marks, verifications, dispatcher, docker: config.docker })
+  const tasks = createTasks({ store, nodes, versions, marks, verifications, dispatcher, rules: taskRules(config) })
   const states = createCapturedStates(state.captures)
   const output = createOutput({ tasks: store, paths, nodes, dispatcher, keepDays: config.logs.keep_days })
   const retention = createRetention({ paths, keepDays: config.logs.keep_days, endedBefore: (ids, time) => endedBefore(database, ids, time) })
-  const notifications = await createNotifications({ database, changes: store.changes, active: store.active, get: (id) => tasks.get(id), note: (id, message) => noteTrouble(store, id, message) })
+  const notifications = await createNotifications({ database, changes: store.changes, active: () => [...store.live.values()], get: (id) => tasks.get(id), note: (id, message) => noteTrouble(store, id, message) })
   const trials = createTrials({ tasks, output, versions, marks })
   await trials.recover()
   verifications.recover()
@@ -132,7 +135,7 @@ export async function createContext(config: Config): Promise<HostContext> {
       await notifications.close()
       await retention.close()
       dispatcher.close()
-      await relaxed.destroy()
+      writer.close()
       await database.destroy()
     },
   }
@@ -153,9 +156,8 @@ export function useContext(): HostContext {
 
 // --- internal ---
 
-/** Why a task ended as it did is never overwritten. */
 async function noteTrouble(store: TaskStore, id: string, message: string): Promise<void> {
-  await store.update(id, (task) => (task.message === null ? { message } : undefined))
+  await store.update(id, (task) => asked(task, 'note', 'host', message), 'host')
 }
 
 /** An Engine that is down does not keep the Host from starting: what is to be undone there waits for the next start. */

@@ -1,5 +1,6 @@
 import type { Explanation, Task, TaskDetails, TaskEvent } from '#core/api/schemas.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
+import { isFinal } from '#core/tasks/states.ts'
 import { formatDuration } from '../framework/durations.ts'
 import { formatFacts, formatTable, formatTime } from '../framework/output.ts'
 import { formatSync } from './format-sync.ts'
@@ -7,7 +8,7 @@ import { countsText } from './task-view.ts'
 
 /** What the user asked for that is not so yet. */
 export function wishText({ wish, state }: Pick<Task, 'wish' | 'state'>): string {
-  if (wish === 'run' || (wish === 'pause' && state === 'paused')) return ''
+  if (isFinal(state) || wish === 'run' || (wish === 'pause' && state === 'paused')) return ''
   return wish === 'hold' ? ', held' : `, ${wish} asked for`
 }
 

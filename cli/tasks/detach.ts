@@ -46,7 +46,7 @@ export function guardDetach(client: HostClient, ids: readonly string[]): DetachG
   }
 
   const release = onInterrupt((signal) => {
-    const canAsk = signal === 'SIGINT' && process.stdin.isTTY && process.stderr.isTTY && !question
+    const canAsk = signal === 'SIGINT' && process.stdin.isTTY && !process.stdin.readableEnded && process.stderr.isTTY && !question
     if (canAsk) ask()
     else detach(signal)
   })
@@ -63,16 +63,16 @@ export function guardDetach(client: HostClient, ids: readonly string[]): DetachG
   }
 }
 
-// --- internal ---
-
-/** Says nothing of how they are: they may have ended just now. */
-function howToComeBack(ids: readonly string[]): string {
+/** What to do about tasks that are waited for no longer. Says nothing of how they are: they may have ended just now. */
+export function howToComeBack(ids: readonly string[]): string {
   const all = ids.length > 5 ? 'ID' : ids.join(' ')
   const [first] = ids
   return ids.length === 1
     ? `Left the task alone. Come back with "hakuriver task wait ${first}" or "hakuriver task logs ${first} --follow"; end it with "hakuriver task kill ${first}".`
     : `Left the tasks alone. Come back with "hakuriver task wait ${all}"; end them with "hakuriver task kill ${all}".`
 }
+
+// --- internal ---
 
 async function kill(client: HostClient, ids: readonly string[]): Promise<void> {
   tell(`Asking the Host to kill ${ids.length === 1 ? 'it' : 'them'}; Ctrl-C asks again.`)

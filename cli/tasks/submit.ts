@@ -1,24 +1,19 @@
-import type { SubmitInput, Task } from '#core/api/schemas.ts'
+import type { Task } from '#core/api/schemas.ts'
 import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
-import type { HostClient } from '../framework/connection.ts'
 import { leave, onInterrupt } from '../framework/interrupts.ts'
 import { tell } from '../framework/output.ts'
 import { isLinkError, isNeverSent, rejoin } from '../framework/rejoin.ts'
 
-/** A million lines take their time. */
-const TIMEOUT_MS = 120_000
-
 /**
- * Submits, and again with the same key when the link is lost before the answer: the Host makes nothing twice. When it ends
- * without an answer, by an interrupt or because the Host stays away, it says that nobody knows, and what to do.
+ * Submits by `call`, and again when the link is lost before the answer: by `key` the Host makes nothing twice. When it ends without an
+ * answer, by an interrupt or because the Host stays away, it says that nobody knows, and what to do.
  */
-export async function submit(client: HostClient, body: SubmitInput & { key: string }): Promise<Task[]> {
-  const again = `Give the same command with --key ${body.key}: then nothing is submitted twice.`
+export async function submit(key: string, call: () => Promise<{ tasks: Task[] }>): Promise<Task[]> {
+  const again = `Give the same command with --key ${key}: then nothing is submitted twice.`
   const release = onInterrupt((signal) => {
     tell(`The Host has not answered yet: whether it has the submission is not known. ${again}`)
     leave(signal)
   })
-  const call = () => client.call('submitTask', { body, timeoutMs: TIMEOUT_MS })
   let isUnknown = false
   try {
     const { tasks } = await call().catch((error: unknown) => {

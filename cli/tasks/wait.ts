@@ -3,8 +3,9 @@ import type { HostClient } from '../framework/connection.ts'
 import { exitCodes } from '../framework/exit-codes.ts'
 import { createLimit } from '../framework/limit.ts'
 import { print, printError, tell } from '../framework/output.ts'
+import { isLinkError } from '../framework/rejoin.ts'
 import { copyBatchOutput, labelOf, withLabel } from './batch-output.ts'
-import { type DetachGuard, guardDetach } from './detach.ts'
+import { type DetachGuard, guardDetach, howToComeBack } from './detach.ts'
 import { followTask, type OutputWriters, waitForEnd } from './follow.ts'
 import type { OutputName } from './output.ts'
 
@@ -25,32 +26,24 @@ export interface WaitOptions {
  *
  * @returns the ended tasks, in the given order
  */
-export async function waitForTasks(client: HostClient, tasks: readonly Task[], options: WaitOptions): Promise<Task[]> {
-  const guard = guardDetach(client, tasks.map(({ id }) => id))
+export function waitForTasks(client: HostClient, tasks: readonly Task[], options: WaitOptions): Promise<Task[]> {
   const limit = createLimit(TASKS_AT_ONCE)
-  try {
-    return await Promise.all(tasks.map((task) => limit(async () => {
-      const ended = await waitForTask(client, task, { ...options, label: tasks.length > 1 }, guard)
-      await guard.quiet()
-      await options.onEnd?.(ended)
-      return ended
-    })))
-  } finally {
-    guard.release()
-  }
+  return guarded(client, tasks, (guard) => Promise.all(tasks.map((task) => limit(async () => {
+    const ended = await waitForTask(client, task, { ...options, label: tasks.length > 1 }, guard)
+    await guard.quiet()
+    await options.onEnd?.(ended)
+    return ended
+  }))))
 }
 
 /** The first of tasks to end, alone. */
-export async function waitForFirst(client: HostClient, tasks: readonly Task[], options: WaitOptions): Promise<Task[]> {
-  const guard = guardDetach(client, tasks.map(({ id }) => id))
-  try {
+export function waitForFirst(client: HostClient, tasks: readonly Task[], options: WaitOptions): Promise<Task[]> {
+  return guarded(client, tasks, async (guard) => {
     const first = await Promise.race(tasks.map((task) => waitForTask(client, task, { ...options, label: true }, guard)))
     await guard.quiet()
     await options.onEnd?.(first)
     return [first]
-  } finally {
-    guard.release()
-  }
+  })
 }
 
 /** The exit code of an ended task: its own, or 1 where it has none. */
@@ -86,6 +79,20 @@ export function tellExecution(id: string): (instance: number) => void {
 }
 
 // --- internal ---
+
+/** Whoever waits in vain for a Host that stays away learns how to go on. */
+async function guarded<T>(client: HostClient, tasks: readonly Task[], wait: (guard: DetachGuard) => Promise<T>): Promise<T> {
+  const ids = tasks.map(({ id }) => id)
+  const guard = guardDetach(client, ids)
+  try {
+    return await wait(guard)
+  } catch (error) {
+    if (isLinkError(error)) tell(howToComeBack(ids))
+    throw error
+  } finally {
+    guard.release()
+  }
+}
 
 function waitForTask(client: HostClient, task: Task, { output, label, onTask: hear }: WaitOptions & { label: boolean }, guard: DetachGuard): Promise<Task> {
   const { id, items } = task

@@ -86,7 +86,7 @@ export function containerCalls(transport: Transport): ContainerCalls {
       transport.hijack({ method: 'POST', path: `/containers/${segment(id)}/attach`, what: `attach to the container ${quote(id)}`, query: { stream: true, stdout: true, stderr: true } }),
 
     readLogs: (id, { follow }) =>
-      transport.open({ method: 'GET', path: `/containers/${segment(id)}/logs`, what: `read the output of the container ${quote(id)}`, query: { stdout: true, stderr: true, follow } }),
+      transport.open({ method: 'GET', path: `/containers/${segment(id)}/logs`, what: `read the output of the container ${quote(id)}`, query: { stdout: true, stderr: true, timestamps: true, follow } }),
 
     async commitContainer(id, { repository, tag, author, comment }) {
       const what = `commit the container ${quote(id)}`

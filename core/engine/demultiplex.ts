@@ -23,10 +23,7 @@ export interface Demultiplexer {
 }
 
 export interface DemultiplexOptions {
-  /**
-   * The stream is a log: each frame is a line, or 16 KiB of a longer one. Engines before 23 leave out the end of line behind the last piece of
-   * such a line, which is put in again. Where that piece is the last of its channel nobody can tell whether there was one.
-   */
+  /** The stream is a log with times: see {@link Engine.readLogs}. */
   isLog?: boolean
 }
 
@@ -35,7 +32,7 @@ export interface DemultiplexOptions {
  * Copies nothing. For a consumer that works with events; others use {@link demultiplex}.
  */
 export function createDemultiplexer({ isLog = false }: DemultiplexOptions = {}): Demultiplexer {
-  const state: _State = { header: Buffer.alloc(HEADER_BYTES), headerLength: 0, channel: 1, remaining: 0, systemError: '', failure: undefined, lines: isLog ? createLineEnds() : undefined }
+  const state: _State = { header: Buffer.alloc(HEADER_BYTES), headerLength: 0, channel: 1, remaining: 0, systemError: '', failure: undefined, log: isLog ? { stdout: createLineEnds(), stderr: createLineEnds() } : undefined, time: undefined }
   return {
     push: (piece) => _push(state, piece),
     end() {
@@ -63,6 +60,7 @@ export async function* demultiplex(stream: Readable, options?: DemultiplexOption
 
 const HEADER_BYTES = 8
 const SYSTEM_ERROR = 3
+const SPACE = 0x20
 
 interface _State {
   header: Buffer
@@ -72,7 +70,9 @@ interface _State {
   remaining: number
   systemError: string
   failure: HakuError | undefined
-  lines: LineEnds | undefined
+  log: Record<OutputChunk['channel'], LineEnds> | undefined
+  /** What came of the time at the beginning of the present frame of a log; `undefined`: it is over. */
+  time: string | undefined
 }
 
 function _push(state: _State, piece: Buffer): OutputChunk[] {
@@ -80,7 +80,7 @@ function _push(state: _State, piece: Buffer): OutputChunk[] {
   let offset = 0
   while (offset < piece.length && !state.failure) {
     if (state.remaining === 0) {
-      offset += _takeHeader(state, piece, offset, chunks)
+      offset += _takeHeader(state, piece, offset)
     } else {
       const bytes = piece.subarray(offset, offset + state.remaining)
       offset += bytes.length
@@ -92,14 +92,14 @@ function _push(state: _State, piece: Buffer): OutputChunk[] {
   return chunks
 }
 
-function _takeHeader(state: _State, piece: Buffer, offset: number, chunks: OutputChunk[]): number {
+function _takeHeader(state: _State, piece: Buffer, offset: number): number {
   const taken = piece.copy(state.header, state.headerLength, offset, offset + HEADER_BYTES - state.headerLength)
   state.headerLength += taken
-  if (state.headerLength === HEADER_BYTES) _openFrame(state, chunks)
+  if (state.headerLength === HEADER_BYTES) _openFrame(state)
   return taken
 }
 
-function _openFrame(state: _State, chunks: OutputChunk[]): void {
+function _openFrame(state: _State): void {
   const { header } = state
   const channel = header.readUInt8(0)
   if (channel > SYSTEM_ERROR || header.readUIntBE(1, 3) !== 0) {
@@ -109,21 +109,29 @@ function _openFrame(state: _State, chunks: OutputChunk[]): void {
   state.channel = channel
   state.remaining = header.readUInt32BE(4)
   state.headerLength = 0
-  if (channel !== SYSTEM_ERROR && state.lines?.open(_channelOf(state), state.remaining)) chunks.push({ channel: _channelOf(state), bytes: END_OF_LINE })
+  if (state.log && channel !== SYSTEM_ERROR) state.time = ''
 }
 
 function _takeBytes(state: _State, bytes: Buffer, chunks: OutputChunk[]): void {
-  if (state.channel !== SYSTEM_ERROR) {
-    // Channel 0 is "stdin", which the Engine itself counts as output.
-    const channel = _channelOf(state)
-    chunks.push({ channel, bytes })
-    if (state.remaining === 0) state.lines?.close(channel, bytes)
+  if (state.channel === SYSTEM_ERROR) {
+    state.systemError += bytes.toString()
+    if (state.remaining === 0) state.failure = new HakuError('engine.failed', `The Docker Engine stopped sending the output: ${printable(state.systemError.trim())}`)
     return
   }
-  state.systemError += bytes.toString()
-  if (state.remaining === 0) state.failure = new HakuError('engine.failed', `The Docker Engine stopped sending the output: ${printable(state.systemError.trim())}`)
+  // Channel 0 is "stdin", which the Engine itself counts as output.
+  const channel = state.channel === 2 ? 'stderr' : 'stdout'
+  const rest = state.time === undefined ? bytes : _takeTime(state, state.time, bytes, channel, chunks)
+  if (rest.length > 0) chunks.push({ channel, bytes: rest })
+  if (rest.length > 0 && state.remaining === 0) state.log?.[channel].close(rest)
 }
 
-function _channelOf({ channel }: _State): OutputChunk['channel'] {
-  return channel === 2 ? 'stderr' : 'stdout'
+/** @returns what is behind it */
+function _takeTime(state: _State, before: string, bytes: Buffer, channel: OutputChunk['channel'], chunks: OutputChunk[]): Buffer {
+  const end = bytes.indexOf(SPACE)
+  const time = before + bytes.toString('latin1', 0, end < 0 ? bytes.length : end)
+  state.time = end < 0 ? time : undefined
+  if (end < 0) return bytes.subarray(bytes.length)
+  const rest = bytes.subarray(end + 1)
+  if (state.log?.[channel].open(time, rest.length + state.remaining)) chunks.push({ channel, bytes: END_OF_LINE })
+  return rest
 }

@@ -190,7 +190,10 @@ export interface Engine {
   waitContainer(id: string, options?: CallOptions): Promise<number>
   /** The multiplexed output from now on; attach before the start to miss nothing. Ends with the container. */
   attachOutput(id: string): Promise<Readable>
-  /** The multiplexed output from the very beginning; `follow` goes on until the container ends. */
+  /**
+   * The multiplexed output from the very beginning, each line (or 16 KiB of a longer one) as a frame with its time before it: see `isLog` of
+   * `demultiplex.ts`. `follow` goes on until the container ends.
+   */
   readLogs(id: string, options: { follow: boolean }): Promise<Readable>
   /**
    * When the command does not exist in the container, some Engines refuse (`engine.invalid`), others start a session that

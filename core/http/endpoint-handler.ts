@@ -6,6 +6,7 @@ import type { WebSocket } from 'ws'
 import type { z } from 'zod'
 import type { Endpoint, EndpointInput, EndpointOutput } from '../api/endpoint.ts'
 import { HakuError, type Issue, isErrorCode } from '../errors.ts'
+import { decodeUser, USER_HEADER } from '../user.ts'
 import type { Admission, AdmittedRequest } from './gate.ts'
 import { logUnexpected, securityHeaders, sendProblem, sendProblemEarly } from './problems.ts'
 
@@ -13,8 +14,8 @@ const DEFAULT_MAX_BODY_BYTES = 1024 * 1024
 /** An upload may take hours, but not rest for so long. */
 const UPLOAD_IDLE_MS = 60_000
 
-/** Everything a route gets, parsed, a signal that fires when the client is gone or the server stops, and the `Range` that it asks for. */
-export type HandlerInput<E extends Endpoint> = EndpointInput<E> & { signal: AbortSignal; range: string | undefined }
+/** Everything a route gets, parsed, a signal that fires when the client is gone or the server stops, the `Range` that it asks for, and who calls, for people (empty: not told). */
+export type HandlerInput<E extends Endpoint> = EndpointInput<E> & { signal: AbortSignal; range: string | undefined; user: string }
 
 /** A stream, and what the headers tell of it; 206 for a part that was asked for by `Range`. */
 export interface StreamAnswer {
@@ -35,7 +36,7 @@ export function defineEndpoint<const E extends Endpoint>(endpoint: E, handler: (
     try {
       const { admission, over } = admittedRequest(req)
       if (admission.endpoint !== (endpoint as Endpoint)) throw new Error(`route of ${endpoint.path} answers for ${admission.endpoint.path}`)
-      const input = { ...parseRequest(endpoint, admission, await readBody(req, endpoint)), upload: openUpload(req, endpoint), range: req.headers.range, get signal() { return over.signal } }
+      const input = { ...parseRequest(endpoint, admission, await readBody(req, endpoint)), upload: openUpload(req, endpoint), range: req.headers.range, user: decodeUser(req.headers[USER_HEADER]), get signal() { return over.signal } }
       await respond(res, endpoint, await handler(input as HandlerInput<E>))
     } catch (error) {
       if (res.destroyed || res.writableEnded) return

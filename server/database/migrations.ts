@@ -1,4 +1,5 @@
 import type { Kysely, Migration } from 'kysely'
+import { queueMigration } from './004-queue.ts'
 
 /** In the order of their names. A released migration is never changed. */
 export const migrations: Record<string, Migration> = {
@@ -79,6 +80,7 @@ export const migrations: Record<string, Migration> = {
       await db.schema.alterTable('version_marks').addColumn('suspected_by', 'text').execute()
     },
   },
+  '004-queue': queueMigration,
   '005-node-drain': {
     async up(db: Kysely<unknown>) {
       await db.schema.alterTable('nodes').addColumn('drained', 'text').execute()

@@ -1,4 +1,4 @@
-import type { Generated, Insertable, Selectable } from 'kysely'
+import type { Selectable } from 'kysely'
 import type { TaskReason, TaskState, TaskWish } from '#core/tasks/states.ts'
 
 /** The Host's tables. Columns in snake_case, times as ISO 8601 UTC text, structured values as JSON text. */
@@ -6,6 +6,8 @@ export interface Tables {
   operations: OperationTable
   nodes: NodeTable
   tasks: TaskTable
+  task_specs: TaskSpecTable
+  submit_keys: SubmitKeyTable
   version_marks: VersionMarkTable
   notifications: NotificationTable
 }
@@ -41,31 +43,69 @@ interface NodeTable {
   online: number
 }
 
+/** Tasks, batches and items of batches. What never changes and is only shown stands in {@link TaskSpecTable}. */
 interface TaskTable {
+  /** The place in lists, which grows with each submission. A batch has the one behind those that are kept for its items. */
+  number: number
   id: string
+  /** Of an item: the number of its batch, whose spec it shares. */
+  batch: number | null
+  item_index: number | null
+  /** Of an item of lines or a sweep, as JSON. */
+  variables: string | null
   state: TaskState
   wish: TaskWish
   reason: TaskReason | null
   message: string | null
   exit_code: number | null
+  /** Executions so far. */
+  instance: number
   node: string | null
   target: string | null
-  environment: string
-  version: number
-  /** File name and image ids of the version, as pinned at submit. */
-  pinned: string
-  command: string
-  env: string
-  mounts: string
-  cores: number
-  memory_bytes: number | null
+  environment: string | null
+  version: number | null
+  submitter: string
+  priority: number
+  /** The place in the queue among those of one priority. */
+  rank: number
+  retries_left: number
+  /** Unix milliseconds. */
+  not_before: number | null
+  /** As JSON; `null`: none. */
+  gpu_ids: string | null
+  numa_node: number | null
   submitted: string
   started: string | null
   finished: string | null
-  /** Last report that was taken in; older ones are ignored. */
-  sequence: Generated<number>
+  /** Last report of this instance that was taken in; older ones are ignored. */
+  sequence: number
   stdout_bytes: number | null
   stderr_bytes: number | null
+  /** Of a batch: how many items it has. */
+  size: number | null
+  /** Of a batch: indexes of items that wait and have no row. */
+  pending: string | null
+  /** Of a batch: how the items ended that never got a row. */
+  unplaced: 'killed' | 'failed' | null
+  /** Of a batch that has ended: its items by their states, as JSON. */
+  counts: string | null
+  events: string
+}
+
+interface TaskSpecTable {
+  /** Of the task or batch. */
+  number: number
+  /** What was submitted, without what is its default, as JSON. */
+  spec: string
+  /** What makes the items of a batch, as JSON. */
+  items: string | null
+}
+
+/** What was submitted with which key. */
+interface SubmitKeyTable {
+  /** Of the task or batch. */
+  number: number
+  key: string
 }
 
 interface VersionMarkTable {
@@ -92,4 +132,4 @@ interface NotificationTable {
 export type OperationRow = Selectable<OperationTable>
 export type NodeRow = Selectable<NodeTable>
 export type TaskRow = Selectable<TaskTable>
-export type NewTask = Insertable<TaskTable>
+export type TaskSpecRow = Selectable<TaskSpecTable>

@@ -1,9 +1,10 @@
 import { setTimeout } from 'node:timers/promises'
-import type { TaskOrder } from '#core/api/schemas.ts'
+import type { Execution, TaskOrder } from '#core/api/schemas.ts'
 import { errorMessage, type ErrorKind, type HakuError, isHakuError } from '#core/errors.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import { judgeReport } from './reports.ts'
+import { tryAgain } from './retries.ts'
 import type { TaskRecord } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
 
@@ -13,6 +14,8 @@ export interface Deliveries {
   deliver(taskId: string): void
   /** Asks the node for its view of a task that was taken for lost. */
   revive(task: TaskRecord): Promise<void>
+  /** Ends an execution that nobody wants (any more), and that its node may know. */
+  drop(node: string, execution: Execution): Promise<void>
   close(): void
 }
 
@@ -29,36 +32,36 @@ const TRANSIENT: readonly ErrorKind[] = ['unreachable', 'unavailable', 'internal
 
 export function createDeliveries({ store, dispatcher, toOrder }: DeliveriesOptions): Deliveries {
   const running = new Set<string>()
+  /** Executions whose node has answered a kill. */
   const killed = new Set<string>()
   const closing = new AbortController()
 
   async function take(task: TaskRecord, action: 'run' | 'kill'): Promise<void> {
     const node = task.node ?? ''
-    const report = action === 'run' ? await dispatcher.run(node, toOrder(task)) : await dispatcher.kill(node, { id: task.id, instance: task.instance })
-    if (action === 'kill') killed.add(task.id)
+    const report = action === 'run' ? await dispatcher.run(node, toOrder(task)) : await dispatcher.kill(node, executionOf(task))
+    if (action === 'kill') killed.add(keyOf(task))
     await store.update(task.id, (record) => {
       const verdict = judgeReport(record, node, report)
       return typeof verdict === 'object' ? verdict : undefined
-    })
+    }, `node ${node}`)
   }
 
   /** What a node says that will not do it. */
   async function refused(task: TaskRecord, action: 'run' | 'kill', error: HakuError): Promise<void> {
-    const finished = new Date().toISOString()
+    if (action === 'kill') killed.add(keyOf(task))
     await store.update(task.id, (record) => {
-      if (isFinal(record.state)) return undefined
-      if (action === 'run') return { state: 'failed', reason: 'node_refused', message: `The node ${task.node} refused the task: ${error.message}`, finished }
+      if (isFinal(record.state) || record.instance !== task.instance) return undefined
+      if (action === 'run') return ending(record, { state: 'failed', reason: 'node_refused', message: `The node ${task.node} refused the task: ${error.message}` })
       if (error.code !== 'task.not_found') return { message: `The node ${task.node} did not end the task: ${error.message}` }
-      if (record.sequence === 0) return { state: 'killed', reason: 'user', message: null, finished }
-      return { state: 'lost', reason: 'node_forgot', message: `The node ${task.node} does not know the task any more.`, finished }
-    })
-    if (action === 'kill') killed.add(task.id)
+      if (record.sequence === 0) return ending(record, { state: 'killed', reason: 'user', message: null })
+      return ending(record, { state: 'lost', reason: 'node_forgot', message: `The node ${task.node} does not know the task any more.` })
+    }, `node ${task.node}`)
   }
 
   async function work(id: string): Promise<void> {
     let backoff = FIRST_BACKOFF_MS
     while (!closing.signal.aborted) {
-      const task = await store.find(id)
+      const task = store.live.get(id)
       const action = task && nextAction(task, killed)
       if (!task || !action) return
       try {
@@ -86,8 +89,8 @@ export function createDeliveries({ store, dispatcher, toOrder }: DeliveriesOptio
 
   // A wish that comes while a delivery is on its way is seen by that delivery's next look at the task; one that comes just
   // as it ends starts the next.
-  store.changes.on('change', (task: TaskRecord) => {
-    if (isFinal(task.state)) killed.delete(task.id)
+  store.changes.on('change', (task: TaskRecord, before: TaskRecord) => {
+    if (isFinal(task.state) || task.state === 'queued') killed.delete(keyOf(before))
     else if (nextAction(task, killed)) setImmediate(deliver, task.id)
   })
 
@@ -95,20 +98,42 @@ export function createDeliveries({ store, dispatcher, toOrder }: DeliveriesOptio
     deliver,
     async revive(task) {
       try {
-        await take(task, 'run')
+        await take(task, task.wish === 'kill' ? 'kill' : 'run')
       } catch (error) {
         // The next heartbeat brings the next try.
         console.error(`[hakuriver] [dispatch] ${task.node} was asked for the lost task ${task.id}: ${errorMessage(error)}`)
+      }
+    },
+    async drop(node, execution) {
+      try {
+        await dispatcher.kill(node, execution)
+      } catch (error) {
+        // Nothing is left to be ended; or the next heartbeat brings the next try.
+        if (!isHakuError(error, 'task.not_found')) console.error(`[hakuriver] [dispatch] ${node} was told to end execution ${execution.instance} of ${execution.id}, which nobody wants: ${errorMessage(error)}`)
       }
     },
     close: () => closing.abort(),
   }
 }
 
+/** The end of an execution of which its node tells nothing more; or another turn, if there is one left. */
+export function ending(task: TaskRecord, end: Pick<TaskRecord, 'state' | 'reason' | 'message'>, now = Date.now()): Partial<TaskRecord> {
+  const ended = { ...end, finished: new Date(now).toISOString(), sync: null }
+  return tryAgain(task, { ...task, ...ended }, now) ?? ended
+}
+
 // --- internal ---
+
+function executionOf({ id, instance }: TaskRecord): Execution {
+  return { id, instance }
+}
+
+function keyOf({ id, instance }: TaskRecord): string {
+  return `${id}-${instance}`
+}
 
 function nextAction(task: TaskRecord, killed: ReadonlySet<string>): 'run' | 'kill' | undefined {
   if (task.node === null || isFinal(task.state)) return undefined
-  if (task.wish === 'kill') return killed.has(task.id) ? undefined : 'kill'
+  if (task.wish === 'kill') return killed.has(keyOf(task)) ? undefined : 'kill'
   return task.sequence === 0 ? 'run' : undefined
 }

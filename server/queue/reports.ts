@@ -1,19 +1,52 @@
-import type { TaskReport } from '#core/api/schemas.ts'
+import type { Execution, TaskReport } from '#core/api/schemas.ts'
 import { canTransition, isFinal } from '#core/tasks/states.ts'
+import { tryAgain } from './retries.ts'
+import type { Suspicion } from '../environments/verifications.ts'
 import type { TaskRecord } from './task-record.ts'
+import type { TaskStore } from './task-store.ts'
 
-/** What to do with a report: nothing (heard before), refuse (the node must end the task), or change the task. */
+/** What to do with a report: nothing (heard before), refuse (the node must end this execution), or change the task. */
 export type ReportVerdict = 'known' | 'refused' | Partial<TaskRecord>
 
-/** Judges what a node reports of a task. A pure function; each branch is one promise of the queue. */
-export function judgeReport(record: TaskRecord | undefined, node: string, report: TaskReport): ReportVerdict {
-  if (!record || record.node !== node) return 'refused'
+/** Judges what a node reports of an execution. A pure function; each branch is one promise of the queue. */
+export function judgeReport(record: TaskRecord | undefined, node: string, report: TaskReport, now = Date.now()): ReportVerdict {
+  if (!record || record.node !== node || record.instance !== report.instance) return 'refused'
   // A task taken for lost comes back with whatever its node says, heard before or not.
   if (report.sequence <= record.sequence && record.state !== 'lost') return 'known'
   const ended = isFinal(record.state) && record.state !== 'lost'
   // The Host has ended it without the node (a kill that could not be delivered): the node may not go on.
   if (ended) return isFinal(report.state) ? 'known' : 'refused'
-  const { id: _, damage: _damage, stdoutBytes, stderrBytes, ...seen } = report
+  const { id: _, instance: _instance, damage: _damage, stdoutBytes, stderrBytes, ...seen } = report
   if (record.state !== report.state && !canTransition(record.state, report.state)) return { sequence: report.sequence }
-  return { ...seen, sequence: Math.max(report.sequence, record.sequence), ...(isFinal(report.state) && { stdoutBytes, stderrBytes }) }
+  const changed = { ...seen, sequence: Math.max(report.sequence, record.sequence), ...(isFinal(report.state) && { stdoutBytes, stderrBytes, sync: null }) }
+  return isFinal(report.state) ? (tryAgain(record, { ...record, ...changed }, now) ?? changed) : changed
+}
+
+export interface ReportServices {
+  store: Pick<TaskStore, 'find' | 'update'>
+  suspect(suspicion: Suspicion): Promise<void>
+}
+
+/** Takes in what a node saw, all at once: their sequences tell which is the newest. What is acknowledged is on the disk. */
+export async function takeReports(node: string, reports: readonly TaskReport[], services: ReportServices): Promise<{ acknowledged: Execution[]; unknown: Execution[] }> {
+  const verdicts = await Promise.all(reports.map((report) => takeReport(node, report, services)))
+  const executions = reports.map(({ id, instance }) => ({ id, instance }))
+  return { acknowledged: executions.filter((_, index) => verdicts[index]), unknown: executions.filter((_, index) => !verdicts[index]) }
+}
+
+// --- internal ---
+
+/** Resolves to whether the report was of something that the node is to have. */
+async function takeReport(node: string, report: TaskReport, { store, suspect }: ReportServices): Promise<boolean> {
+  const known = await store.find(report.id)
+  if (judgeReport(known, node, report) === 'refused') return false
+  // Before the report is acknowledged: it comes again until this is stored.
+  if (known && report.damage !== null && known.environment !== null && known.version !== null) await suspect({ environment: known.environment, version: known.version, damage: report.damage, node })
+  let isWanted = true
+  await store.update(report.id, (record) => {
+    const verdict = judgeReport(record, node, report)
+    isWanted = verdict !== 'refused'
+    return typeof verdict === 'object' ? verdict : undefined
+  }, `node ${node}`)
+  return isWanted
 }

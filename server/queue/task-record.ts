@@ -1,88 +1,71 @@
-import type { Task, VersionOrder } from '#core/api/schemas.ts'
-import type { NewTask, TaskRow } from '../database/tables.ts'
+import type { BatchItems, Items, SubmitBody, Task, TaskEvent, VersionOrder } from '#core/api/schemas.ts'
+import type { IndexSet } from '#core/tasks/index-set.ts'
+import type { TaskState } from '#core/tasks/states.ts'
 
 /** What was decided about the version at submit: it never changes afterwards. */
 export type PinnedVersion = Pick<VersionOrder, 'fileName' | 'configDigest' | 'manifestDigest'>
 
-const extraKeys = ['pinned', 'numaNode', 'name', 'submitter', 'batch', 'index', 'variables', 'items', 'gpus', 'gpuMemoryBytes', 'gpuIds', 'user', 'workdir', 'network', 'privileged', 'priority', 'at', 'after', 'retries', 'timeLimitSeconds', 'signal', 'graceSeconds', 'notifyUrl'] as const
-type Extra = Pick<TaskRecord, (typeof extraKeys)[number]>
+/** What was submitted, and never changes. Items share their batch's. */
+export interface TaskSpec extends Pick<SubmitBody, 'name' | 'command' | 'env' | 'mounts' | 'cores' | 'memoryBytes' | 'gpus' | 'gpuMemoryBytes' | 'user' | 'workdir' | 'network' | 'privileged' | 'at' | 'after' | 'retries' | 'timeLimitSeconds' | 'signal' | 'graceSeconds' | 'notifyUrl' | 'parallel' | 'pack'> {
+  /** `null`: no container. */
+  pinned: PinnedVersion | null
+  /** Of a batch. */
+  kind: BatchItems['kind'] | null
+  /** Of an array: as it was submitted. */
+  arrayIndexes: string | null
+}
 
-/** A task as the Host keeps it: the API's object, and what only the Host needs. */
-export interface TaskRecord extends Task {
-  pinned: PinnedVersion
+/** A task, a batch or an item as the Host keeps it. Never changed: a change makes another object. */
+export interface TaskRecord extends TaskSpec, Pick<Task, 'id' | 'batch' | 'index' | 'variables' | 'state' | 'wish' | 'reason' | 'message' | 'exitCode' | 'instance' | 'node' | 'target' | 'environment' | 'version' | 'submitter' | 'priority' | 'gpuIds' | 'sync' | 'submitted' | 'started' | 'finished'> {
+  /** The place in lists. */
+  number: number
+  /** Items have none until something happens to them. */
+  hasRow: boolean
+  items: BatchRecord | null
+  /** The place in the queue among those of one priority; then comes {@link number}. */
+  rank: number
+  retriesLeft: number
+  /** Unix milliseconds; `null`: at once. */
+  notBefore: number | null
   numaNode: number | null
-  /** Last report that was taken in; 0: the node has not answered yet. */
+  /** Last report of this instance that was taken in; 0: the node has not answered yet. */
   sequence: number
-  /** Final sizes of the output, in bytes. */
+  /** Final sizes of the output of the last execution, in bytes. */
   stdoutBytes: number | null
   stderrBytes: number | null
+  events: readonly TaskEvent[]
 }
 
-/** The API's object. */
-export function toTask({ pinned: _pinned, numaNode: _numa, sequence: _sequence, stdoutBytes: _out, stderrBytes: _err, ...task }: TaskRecord): Task {
-  return task
+/** What only a batch has. */
+export interface BatchRecord {
+  size: number
+  /** Of all its items. */
+  indexes: IndexSet
+  /** Items that wait and have no row. */
+  pending: IndexSet
+  /** How those ended that have no row and do not wait. */
+  unplaced: UnplacedEnd | null
+  /** What makes the items of lines and sweeps; read for batches that go on. */
+  source: Items | null
+  /** How many items are in which state, once it has ended. */
+  counts: StateCounts | null
+}
+export type UnplacedEnd = 'killed' | 'failed'
+export type StateCounts = Partial<Record<TaskState, number>>
+
+/** The id of an item's batch; `undefined` for what is no item. */
+export function batchIdOf(id: string): string | undefined {
+  const dot = id.indexOf('.')
+  return dot === -1 ? undefined : id.slice(0, dot)
 }
 
-export function fromRow(row: TaskRow): TaskRecord {
-  return {
-    id: row.id,
-    state: row.state,
-    wish: row.wish,
-    reason: row.reason,
-    message: row.message,
-    exitCode: row.exit_code,
-    node: row.node,
-    target: row.target,
-    environment: row.environment || null,
-    version: row.version || null,
-    ...(JSON.parse(row.pinned) as Pick<TaskRecord, 'pinned'> & Extra),
-    instance: row.node === null ? 0 : 1,
-    command: JSON.parse(row.command) as string[],
-    env: JSON.parse(row.env) as Record<string, string>,
-    mounts: JSON.parse(row.mounts) as string[],
-    cores: row.cores,
-    memoryBytes: row.memory_bytes,
-    // Told again in a second, so nothing of it is kept on the disk.
-    sync: null,
-    submitted: row.submitted,
-    started: row.started,
-    finished: row.finished,
-    sequence: row.sequence,
-    stdoutBytes: row.stdout_bytes,
-    stderrBytes: row.stderr_bytes,
-  }
+export function itemId(batchId: string, index: number): string {
+  return `${batchId}.${index}`
 }
 
-export function toRow(record: TaskRecord): NewTask {
-  return {
-    id: record.id,
-    environment: record.environment ?? '',
-    version: record.version ?? 0,
-    pinned: JSON.stringify(Object.fromEntries(extraKeys.map((key) => [key, record[key]]))),
-    command: JSON.stringify(record.command),
-    env: JSON.stringify(record.env),
-    mounts: JSON.stringify(record.mounts),
-    cores: record.cores,
-    memory_bytes: record.memoryBytes,
-    target: record.target,
-    submitted: record.submitted,
-    ...toChanges(record),
-  }
-}
+const specKeys = ['name', 'command', 'env', 'mounts', 'cores', 'memoryBytes', 'gpus', 'gpuMemoryBytes', 'user', 'workdir', 'network', 'privileged', 'at', 'after', 'retries', 'timeLimitSeconds', 'signal', 'graceSeconds', 'notifyUrl', 'parallel', 'pack', 'pinned', 'kind', 'arrayIndexes'] as const satisfies readonly (keyof TaskSpec)[]
 
-/** The columns that change during a task's life. */
-export function toChanges(record: TaskRecord) {
-  return {
-    state: record.state,
-    wish: record.wish,
-    reason: record.reason,
-    message: record.message,
-    exit_code: record.exitCode,
-    node: record.node,
-    started: record.started,
-    finished: record.finished,
-    sequence: record.sequence,
-    stdout_bytes: record.stdoutBytes,
-    stderr_bytes: record.stderrBytes,
-  }
+/** What of a record was submitted. */
+export function specOf(record: TaskRecord): TaskSpec {
+  return Object.fromEntries(specKeys.map((key) => [key, record[key]])) as unknown as TaskSpec
 }

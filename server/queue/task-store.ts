@@ -1,64 +1,86 @@
 import { EventEmitter } from 'node:events'
 import type { Kysely } from 'kysely'
+import type { TaskEvent } from '#core/api/schemas.ts'
+import type { GroupWriter } from '#core/database/group-writer.ts'
 import { HakuError } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { Tables } from '../database/tables.ts'
-import { type TaskRecord, fromRow, toChanges, toRow } from './task-record.ts'
+import { batchOutcome, type BatchTally, countChange, countsOf, createTally } from './batch-counts.ts'
+import { addEvent } from './events.ts'
+import { itemOf, withoutPending } from './items.ts'
+import { createLiveTasks, type LiveTasks } from './live-tasks.ts'
+import { batchIdOf, type StateCounts, type TaskRecord } from './task-record.ts'
+import { createTaskQueries, type TaskQueries } from './task-queries.ts'
+import { createTaskWrites, type TaskChange } from './task-writes.ts'
+import { createTurns } from '../turns.ts'
 
-/** Tasks on disk, the unfinished ones in memory too. */
+/** Tasks, batches and items: on disk all of them, in memory what has not ended. */
 export interface TaskStore {
-  add(records: TaskRecord[]): Promise<void>
+  /** Everything that has not ended. */
+  live: Pick<LiveTasks, 'get' | 'values' | 'waiting' | 'onNode' | 'itemsOf' | 'reservations'>
+  /** What is on the disk. */
+  queries: TaskQueries
+  /** A number that no task has, and room for `items` ahead of it. */
+  nextNumber(items?: number): number
+  /** On the disk when it resolves. A batch comes ahead of its items. */
+  add(records: readonly TaskRecord[], key?: string): Promise<void>
+  /** Items that have no row too, as they would be. */
+  find(id: string): Promise<TaskRecord | undefined>
   /** @throws `task.not_found` */
   get(id: string): Promise<TaskRecord>
-  find(id: string): Promise<TaskRecord | undefined>
-  /** Unfinished tasks, oldest first. */
-  active(): TaskRecord[]
-  /** Unfinished tasks of an environment, oldest first. */
+  /** Of the items of a batch that goes on; `null` for all else. */
+  countsOf(record: TaskRecord): StateCounts | null
+  /** Of a batch that goes on. */
+  tallyOf(batchId: string): BatchTally | undefined
+  /** Unfinished tasks and batches of an environment, oldest first. */
   unfinishedOf(environment: string): TaskRecord[]
-  /** Those of `ids` that are taken for lost. */
-  findLost(ids: string[]): Promise<TaskRecord[]>
-  list(query: TaskQuery): Promise<TaskRecord[]>
   /**
    * Changes a task: one change at a time for each task, on the disk before anybody sees it. `change` gets the task as it
-   * is then, and returns what is different, or `undefined` to leave it.
+   * is then, and returns what is different, or `undefined` to leave it. A change of state becomes an event `by` somebody. An item that has no
+   * row gets one.
+   *
+   * @throws `task.not_found`
    */
-  update(id: string, change: (record: TaskRecord) => Partial<TaskRecord> | undefined): Promise<TaskRecord>
+  update(id: string, change: Change, by: string): Promise<TaskRecord>
+  /** Changes a batch, and gives rows to some of its items: both or nothing. @throws `task.not_found` */
+  place(batchId: string, change: (batch: TaskRecord) => { batch: Partial<TaskRecord>; items: TaskRecord[] } | undefined, by: string): Promise<TaskRecord>
   /** `change`: a task as it is after each of its changes, and as it was before. `added`: what was submitted. */
   changes: EventEmitter<TaskStoreEvents>
 }
 
+export type Change = (record: TaskRecord) => Partial<TaskRecord> | undefined
 export interface TaskStoreEvents {
   change: [TaskRecord, TaskRecord]
   added: [readonly TaskRecord[]]
 }
 
-export interface TaskQuery {
-  limit: number
-  cursor?: string | undefined
-  state?: string | undefined
-  node?: string | undefined
-  environment?: string | undefined
-}
-
 export interface TaskStoreOptions {
   database: Kysely<Tables>
-  /** The same database, without waiting for the disk. */
-  relaxed: Kysely<Tables>
+  /** Of the same database. */
+  writer: GroupWriter
 }
 
-export async function createTaskStore({ database, relaxed }: TaskStoreOptions): Promise<TaskStore> {
-  const rows = await database.selectFrom('tasks').selectAll().where('state', 'not in', ['succeeded', 'failed', 'killed', 'out_of_memory', 'timed_out', 'lost']).orderBy('id').execute()
-  const active = new Map(rows.map((row) => [row.id, fromRow(row)]))
-  const turns = new Map<string, Promise<unknown>>()
+export async function createTaskStore({ database, writer }: TaskStoreOptions): Promise<TaskStore> {
+  const queries = createTaskQueries(database)
+  const writes = createTaskWrites(database, writer)
+  const live = createLiveTasks()
+  const tallies = new Map<string, BatchTally>()
+  const turns = createTurns()
   const changes = new EventEmitter<TaskStoreEvents>()
   changes.setMaxListeners(0)
+  let lastNumber = (await queries.nextNumber()) - 1
+  for (const record of await queries.unfinished()) {
+    live.put(undefined, record)
+    if (record.items) tallies.set(record.id, await queries.tally(record.number))
+  }
 
   async function find(id: string): Promise<TaskRecord | undefined> {
-    const known = active.get(id)
-    if (known) return known
-    const row = await database.selectFrom('tasks').selectAll().where('id', '=', id).executeTakeFirst()
-    return row && fromRow(row)
+    const known = live.get(id) ?? (await queries.find(id))
+    const batchId = batchIdOf(id)
+    if (known || batchId === undefined) return known
+    const batch = live.get(batchId) ?? (await queries.find(batchId))
+    return batch && itemOf(batch, id)
   }
 
   async function get(id: string): Promise<TaskRecord> {
@@ -67,60 +89,150 @@ export async function createTaskStore({ database, relaxed }: TaskStoreOptions): 
     return record
   }
 
-  async function change(id: string, difference: (record: TaskRecord) => Partial<TaskRecord> | undefined): Promise<TaskRecord> {
+  /** In memory, as soon as it is on the disk. */
+  function apply(done: readonly TaskChange[]): void {
+    const batches = new Set<string>()
+    for (const { before, after } of done) {
+      live.put(before, after)
+      const batchId = after.items ? after.id : after.batch
+      if (batchId === null) continue
+      batches.add(batchId)
+      if (after.batch !== null) countOne(after.batch, before, after)
+    }
+    for (const { before, after } of done) changes.emit('change', after, before ?? itemBefore(after))
+    for (const batchId of batches) settleIfDue(batchId)
+  }
+
+  function countOne(batchId: string, before: TaskRecord | undefined, after: TaskRecord): void {
+    const tally = tallies.get(batchId)
+    if (tally) countChange(tally, before, after)
+  }
+
+  /** A batch is as its items are. */
+  function settleIfDue(batchId: string): void {
+    const [batch, tally] = [live.get(batchId), tallies.get(batchId)]
+    if (batch?.items && tally && batchOutcome(batch, batch.items, tally).state === batch.state) return
+    void settle(batchId).catch((error: unknown) => console.error(`[hakuriver] [queue] the state of batch ${batchId} could not be stored:`, error))
+  }
+
+  /** One that has ended is looked at again when one of its items comes back. */
+  async function settle(batchId: string): Promise<void> {
+    await turns.take(batchId, async () => {
+      const before = await get(batchId)
+      if (!before.items) return
+      const tally = tallies.get(batchId) ?? (await queries.tally(before.number))
+      tallies.set(batchId, tally)
+      const outcome = batchOutcome(before, before.items, tally)
+      if (outcome.state !== before.state) {
+        const ended = isFinal(outcome.state)
+        const after = { ...before, ...outcome, finished: ended ? new Date().toISOString() : null, started: before.started ?? (outcome.state === 'running' ? new Date().toISOString() : null), items: { ...before.items, counts: ended ? countsOf(before.items, tally) : null } }
+        await commit([{ before, after: withStateEvent(before, after, 'host') }])
+      }
+      if (!live.get(batchId)) tallies.delete(batchId)
+    })
+  }
+
+  function commit(done: readonly TaskChange[], batchNumber: number | null = null): Promise<void> {
+    return writes.change(done, { batchNumber, isDurable: done.some(isPromise), onWritten: () => apply(done) })
+  }
+
+  async function change(id: string, difference: Change, by: string): Promise<TaskRecord> {
     const before = await get(id)
+    if (!before.hasRow) return changeWithoutRow(before, difference, by)
     const changed = difference(before)
     if (!changed) return before
-    const after = { ...before, ...changed }
-    await (isPromise(before, after) ? database : relaxed).updateTable('tasks').where('id', '=', id).set(toChanges(after)).execute()
-    if (isFinal(after.state)) active.delete(id)
-    else active.set(id, after)
-    changes.emit('change', after, before)
+    const after = withStateEvent(before, { ...before, ...changed }, by)
+    await commit([{ before, after }])
     return after
   }
 
+  /** An item that has no row gets one, unless it got one just now. */
+  function changeWithoutRow({ id, batch: batchId, index }: TaskRecord, difference: Change, by: string): Promise<TaskRecord> {
+    return turns.take(batchId ?? '', async () => {
+      const item = await get(id)
+      if (item.hasRow) return change(id, difference, by)
+      const changed = difference(item)
+      if (!changed) return item
+      const batch = await get(batchId ?? '')
+      const after = withStateEvent(item, { ...item, ...changed, hasRow: true }, by)
+      await commit([{ before: batch, after: { ...batch, ...withoutPending(batch, index ?? 0) } }, { before: undefined, after }], batch.number)
+      return after
+    })
+  }
+
+  async function place(batchId: string, decide: Parameters<TaskStore['place']>[1], by: string): Promise<TaskRecord> {
+    const before = await get(batchId)
+    const decided = decide(before)
+    if (!decided) return before
+    const after = withStateEvent(before, { ...before, ...decided.batch }, by)
+    const items = decided.items.map((item): TaskChange => ({ before: undefined, after: withStateEvent({ ...item, state: 'queued' }, { ...item, hasRow: true }, by) }))
+    await commit([{ before, after }, ...items], before.number)
+    return after
+  }
+
+  for (const { id, items } of live.values()) if (items) settleIfDue(id)
+
   return {
+    live,
+    queries,
     changes,
     find,
     get,
-    unfinishedOf: (environment) => oldestFirst([...active.values()].filter((task) => task.environment === environment)),
-    active: () => oldestFirst([...active.values()]),
-    async add(records) {
-      await database.insertInto('tasks').values(records.map(toRow)).execute()
-      for (const record of records) active.set(record.id, record)
-      changes.emit('added', records)
+    nextNumber(items = 0) {
+      lastNumber += items + 1
+      return lastNumber
     },
-    async findLost(ids) {
-      if (ids.length === 0) return []
-      const lost = await database.selectFrom('tasks').selectAll().where('state', '=', 'lost').where('id', 'in', ids).execute()
-      return lost.map(fromRow)
-    },
-    async list({ limit, cursor, state, node, environment }) {
-      let query = database.selectFrom('tasks').selectAll().orderBy('id', 'desc').limit(limit)
-      if (cursor) query = query.where('id', '<', cursor)
-      if (state) query = query.where('state', '=', state as TaskRecord['state'])
-      if (node) query = query.where('node', '=', node)
-      if (environment) query = query.where('environment', '=', environment)
-      return (await query.execute()).map(fromRow)
-    },
-    update(id, difference) {
-      const turn = (turns.get(id) ?? Promise.resolve()).then(() => change(id, difference))
-      const settled = turn.catch(() => undefined).finally(() => {
-        if (turns.get(id) === settled) turns.delete(id)
+    async add(records, key) {
+      await writes.add(records, key, () => {
+        for (const record of records) {
+          if (record.items) tallies.set(record.id, createTally())
+          else if (record.batch !== null) countOne(record.batch, undefined, record)
+          live.put(undefined, record)
+        }
+        changes.emit('added', records)
       })
-      turns.set(id, settled)
-      return turn
     },
+    tallyOf: (batchId) => tallies.get(batchId),
+    countsOf({ id, items }) {
+      const tally = tallies.get(id)
+      return items && tally ? countsOf(items, tally) : null
+    },
+    unfinishedOf: (environment) => [...live.values()].filter((task) => task.environment === environment).sort((left, right) => left.number - right.number),
+    async update(id, difference, by) {
+      const record = await turns.take(id, () => change(id, difference, by))
+      return record.items ? settled(id) : record
+    },
+    async place(batchId, decide, by) {
+      await turns.take(batchId, () => place(batchId, decide, by))
+      return settled(batchId)
+    },
+  }
+
+  /** A batch after what came of a change: that is due behind it. */
+  function settled(batchId: string): Promise<TaskRecord> {
+    return turns.take(batchId, () => get(batchId))
   }
 }
 
 // --- internal ---
 
-function oldestFirst(records: TaskRecord[]): TaskRecord[] {
-  return records.sort((left, right) => (left.id < right.id ? -1 : 1))
+/** What a row that came to be was before: it waited, and had none. */
+function itemBefore(item: TaskRecord): TaskRecord {
+  return { ...item, hasRow: false, state: 'queued', node: null, instance: 0, finished: null }
 }
 
-/** Whether somebody may rely on the change from now on: an end that a node forgets, a wish that a user was told of. All else is told again. */
-function isPromise(before: TaskRecord, after: TaskRecord): boolean {
-  return isFinal(after.state) || before.wish !== after.wish
+function withStateEvent(before: TaskRecord, after: TaskRecord, by: string): TaskRecord {
+  if (before.state === after.state) return after
+  const { exitCode } = after
+  const message = after.message ?? (exitCode === null || exitCode === 0 ? null : `exit code ${exitCode}`)
+  const event: TaskEvent = { time: new Date().toISOString(), event: after.state, by, instance: after.instance, node: after.node, message }
+  return { ...after, events: addEvent(after.events, event) }
+}
+
+/**
+ * Whether somebody relies on the change from now on: who asked for it, a node that forgets what was taken in, a node that is given
+ * the task. All else is told again.
+ */
+function isPromise({ before, after }: TaskChange): boolean {
+  return isFinal(after.state) || !before || before.state === 'queued' || after.state === 'queued' || before.wish !== after.wish || before.events.at(-1) !== after.events.at(-1) && after.events.at(-1)?.by.startsWith('user') === true
 }

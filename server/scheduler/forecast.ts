@@ -1,7 +1,7 @@
 import type { Demand } from './demand.ts'
 import { couldEverFit } from './fit.ts'
 import { type GpuGroup, groupGpus, suitableGpus } from './gpus.ts'
-import { hasRoom, type Room } from './room.ts'
+import { hasRoom, isFor, type Room } from './room.ts'
 import type { PlacedTask } from './types.ts'
 
 /** When a task could start on a node that is full now, by the time limits of what runs there. */
@@ -26,7 +26,7 @@ export interface Hope {
 
 /** The better of `best` and what the task could hope for on this node. */
 export function better(best: Hope | null, room: Room, demand: Demand): Hope | null {
-  if (!room.isOpen) return best
+  if (!isFor(room, demand)) return best
   if (hasRoom(room, demand)) return soonerOf(best, { room, startsBy: -Infinity, shortage: 0 })
   // It can not start before the first of them ends.
   if (best !== null && best.startsBy < Infinity && best.startsBy < room.firstEnd) return best

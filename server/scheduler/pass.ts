@@ -56,6 +56,8 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
       const gpuIds = gpus.map(({ id }) => id)
       const { numaNode, durationMs } = demand
       fleet.take(room, { id: task.id, cores: task.cores, memoryBytes: task.memoryBytes, gpuIds, numaNode, endsBy: durationMs === null ? null : now + durationMs })
+      // Who it is kept for starts later now, and so what ends before that may be longer.
+      markDirty(room)
       mostCores = undefined
       placements.push({ taskId: task.id, node: room.node.hostname, gpuIds, numaNode })
     }

@@ -68,6 +68,70 @@ describe('strictness', () => {
   })
 })
 
+describe('several at the end', () => {
+  const several: Command = defineCommand({
+    description: 'several',
+    example: 'several a b',
+    args: {
+      action: { type: 'positional', description: 'action', choices: ['pause', 'resume'] },
+      id: { type: 'positional', multiple: true, description: 'ids' },
+      force: { type: 'boolean', description: 'force' },
+    },
+    run: () => Promise.resolve(),
+  })
+  const optional: Command = { ...several, args: { id: { type: 'positional', multiple: true, required: false, description: 'ids' } } }
+
+  it.each([
+    [['pause', 'a'], ['a']],
+    [['pause', 'a', '--force', 'b', 'c'], ['a', 'b', 'c']],
+    [['pause', '--', 'a', '--force'], ['a', '--force']],
+  ])('%j', (argv, id) => {
+    expect(parseCommandLine(several, argv).args).toMatchObject({ action: 'pause', id })
+  })
+
+  it.each([
+    [['pause'], 'ID is missing.'],
+    [['freeze', 'a'], 'ACTION must be pause or resume'],
+    [['pause', 'a', ''], 'ID is empty.'],
+  ])('%j is refused', (argv, message) => {
+    expect(() => parseCommandLine(several, argv)).toThrow(message)
+  })
+
+  it('none, where none are needed', () => {
+    expect(parseCommandLine(optional, []).args).toMatchObject({ id: [] })
+    expect(parseCommandLine(optional, ['a', 'b']).args).toMatchObject({ id: ['a', 'b'] })
+  })
+})
+
+describe('a value that may be left out', () => {
+  const implied: Command = defineCommand({
+    description: 'implied',
+    example: 'implied app',
+    args: {
+      parallel: { type: 'string', implied: 'cores', valueHint: 'number', description: 'parallel' },
+      note: { type: 'string', valueHint: 'text', description: 'note' },
+    },
+    rest: { name: 'app', description: 'app' },
+    run: () => Promise.resolve(),
+  })
+
+  it.each([
+    [['--parallel', 'app', '--parallel', '3'], 'cores', ['app', '--parallel', '3']],
+    [['--parallel', '4', 'app'], '4', ['app']],
+    [['--parallel=4', 'app'], '4', ['app']],
+    [['--parallel', '--', '4'], 'cores', ['4']],
+    [['--note', 'x', '--parallel', '--json', 'app'], 'cores', ['app']],
+    [['app', '--parallel'], undefined, ['app', '--parallel']],
+  ])('%j', (argv, parallel, rest) => {
+    const parsed = parseCommandLine(implied, argv)
+    expect({ parallel: parsed.args['parallel'], rest: parsed.rest }).toEqual({ parallel, rest })
+  })
+
+  it('is not taken from another option', () => {
+    expect(() => parseCommandLine(implied, ['--note', '--parallel', 'app'])).toThrow('--note needs a value')
+  })
+})
+
 describe('the command of the user', () => {
   it.each([
     [['--container', 'e', '--', 'python', '-c', 'print(1)'], ['python', '-c', 'print(1)']],

@@ -7,6 +7,7 @@ import { transform } from 'esbuild'
 import { describe, expect, it } from 'vitest'
 import { programs as programNames } from '../../build/bins.mjs'
 import { isGroup } from '#cli/framework/command.ts'
+import { createLimit } from '#cli/framework/limit.ts'
 import { version } from '#core/version.ts'
 import { listCommands } from './support/commands.ts'
 import { usePrograms } from './support/programs.ts'
@@ -124,12 +125,13 @@ it.each(['host', 'runner'])('hakuriver.%s tells of a broken configuration in one
 })
 
 it('takes the help of everything into account: each command answers --help with its own usage', async () => {
-  for (const { path, entry } of listCommands()) {
+  const limit = createLimit(4)
+  await Promise.all(listCommands().map(({ path, entry }) => limit(async () => {
     const { code, stdout } = await programs.run('hakuriver', [...path, '--help'])
     expect(code).toBe(0)
     expect(stdout).toContain(`USAGE hakuriver ${path.join(' ')}`)
     expect(stdout).toContain(entry.description)
-  }
+  })))
 })
 
 it('is interrupted with 130', async () => {

@@ -99,6 +99,15 @@ describe('submit --wait', () => {
   })
 })
 
+it('says how to come back when the Host stays away', async () => {
+  const { host, running } = await start(createTaskModel(task), 'wait', task.id)
+  await expect.poll(() => host.requests.length).toBeGreaterThan(0)
+  host.stop()
+  const { code, stderr } = await running.finished
+  expect(code).toBe(5)
+  expect(stderr).toMatch(/^Left the task alone\. Come back with .*\nhakuriver task: The Host at .* can not be reached/)
+})
+
 describe('of a batch', () => {
   it('--wait shows no output, and ends with the highest code', async () => {
     const model = createTaskModel(batch)

@@ -92,7 +92,8 @@ export async function readText(stream: Readable): Promise<{ stdout: string; stde
 /** The output of a container from its log, once it has ended. */
 export async function outputOf(engine: Engine, id: string): Promise<{ exitCode: number; stdout: string; stderr: string }> {
   const exitCode = await engine.waitContainer(id)
-  return { exitCode, ...(await readText(await engine.readLogs(id, { follow: false }))) }
+  const { stdout, stderr } = await readLogged(await engine.readLogs(id, { follow: false }))
+  return { exitCode, stdout: stdout.toString(), stderr: stderr.toString() }
 }
 
 /** The Engine notes the end a moment after the last byte. */

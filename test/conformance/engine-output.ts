@@ -13,7 +13,7 @@ export function outputCases(use: () => EngineBench): void {
     const id = await run(RANDOM)
     await engine.waitContainer(id)
     for (const follow of [false, true]) {
-      const { stdout, stderr } = await readOutput(await engine.readLogs(id, { follow }))
+      const { stdout, stderr } = await readLogged(await engine.readLogs(id, { follow }))
       expect(stdout.length).toBe(3_000_000)
       expect(stderr.toString()).toContain(createHash('sha256').update(stdout).digest('hex'))
     }
@@ -67,7 +67,7 @@ export function outputCases(use: () => EngineBench): void {
     const { engine, run } = use()
     const id = await run(['/bin/sh', '-c', 'echo first; while [ ! -e /tmp/go ]; do sleep 0.05; done; echo last'])
     let stdout = ''
-    for await (const { bytes } of demultiplex(await engine.readLogs(id, { follow: true }))) {
+    for await (const { bytes } of demultiplex(await engine.readLogs(id, { follow: true }), { isLog: true })) {
       stdout += bytes.toString()
       // The first line is here while the container still waits: so it was not kept for the end.
       if (stdout === 'first\n') await engine.exec(id, { command: ['/bin/touch', '/tmp/go'], tty: false })
@@ -94,7 +94,7 @@ export function outputCases(use: () => EngineBench): void {
   it('may be left in the middle', async () => {
     const { engine, run } = use()
     const id = await run(['/bin/sh', '-c', 'yes'])
-    for await (const { bytes } of demultiplex(await engine.readLogs(id, { follow: true }))) if (bytes.length > 0) break
+    for await (const { bytes } of demultiplex(await engine.readLogs(id, { follow: true }), { isLog: true })) if (bytes.length > 0) break
     expect((await engine.inspectContainer(id))?.status).toBe('running')
     await engine.removeContainer(id)
   })

@@ -10,20 +10,7 @@ import { outputCases } from './engine-output.ts'
 export function engineSuite(name: string, setup: () => Promise<EngineUnderTest>, options: { missing?: string | undefined } = {}): void {
   if (options.missing !== undefined) console.log(`the conformance of the engine ${name} is not tested: ${options.missing}`)
   describe.skipIf(options.missing !== undefined)(`engine ${name}`, () => {
-    let bench: EngineBench | undefined
-    const use = () => {
-      if (!bench) throw new Error('the set-up has failed')
-      return bench
-    }
-    beforeAll(async () => {
-      bench = createBench(await setup())
-    })
-    afterAll(async () => {
-      if (!bench) return
-      const left = await bench.clear()
-      await bench.close?.()
-      expect(left).toEqual([])
-    })
+    const use = useBench(setup)
 
     it('tells about itself', async () => {
       const info = await use().engine.info()
@@ -36,17 +23,47 @@ export function engineSuite(name: string, setup: () => Promise<EngineUnderTest>,
     describe('containers', () => {
       containerCases(use)
     })
-    describe('limits of containers', () => {
-      limitCases(use)
-    })
-    describe('output', () => {
-      outputCases(use)
-    })
-    describe('exec', () => {
-      execCases(use)
-    })
     describe('images', () => {
       imageCases(use)
     })
+    taskCases(use)
   })
+}
+
+/** The part of it that the execution of tasks leans on. */
+export function partialSuite(name: string, setup: () => Promise<EngineUnderTest>): void {
+  describe(`engine ${name}`, () => {
+    taskCases(useBench(setup))
+  })
+}
+
+// --- internal ---
+
+function taskCases(use: () => EngineBench): void {
+  describe('limits of containers', () => {
+    limitCases(use)
+  })
+  describe('output', () => {
+    outputCases(use)
+  })
+  describe('exec', () => {
+    execCases(use)
+  })
+}
+
+function useBench(setup: () => Promise<EngineUnderTest>): () => EngineBench {
+  let bench: EngineBench | undefined
+  beforeAll(async () => {
+    bench = createBench(await setup())
+  })
+  afterAll(async () => {
+    if (!bench) return
+    const left = await bench.clear()
+    await bench.close?.()
+    expect(left).toEqual([])
+  })
+  return () => {
+    if (!bench) throw new Error('the set-up has failed')
+    return bench
+  }
 }

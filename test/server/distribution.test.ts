@@ -251,7 +251,7 @@ describe('a preview', () => {
         { target: 'c', node: 'c', place: 0, message: null, syncBytes: 0 },
       ],
     })
-    expect((await host.tasks.list({ limit: 10 })).items).toEqual([])
+    expect((await host.tasks.list({ level: 'all', limit: 10 })).items).toEqual([])
   })
 
   it('tells the place in the queue, behind all that wait', async () => {

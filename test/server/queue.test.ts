@@ -1,10 +1,13 @@
 import { EventEmitter } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
+import { setImmediate } from 'node:timers/promises'
 import { join } from 'node:path'
 import type { Kysely } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { submitBody, type SubmitBody, type TaskReport } from '#core/api/schemas.ts'
+import { configSchema } from '#core/config/schema.ts'
+import { createGroupWriter, type GroupWriter } from '#core/database/group-writer.ts'
 import { openDatabase } from '#core/database/open.ts'
 import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
 import type { TaskState } from '#core/tasks/states.ts'
@@ -15,11 +18,13 @@ import { migrations } from '#server/database/migrations.ts'
 import type { Tables } from '#server/database/tables.ts'
 import { createNodes, type Nodes } from '#server/nodes/nodes.ts'
 import { createTaskStore, type TaskStore } from '#server/queue/task-store.ts'
+import { taskRules } from '#server/queue/task-rules.ts'
 import { createTasks, type Tasks } from '#server/queue/tasks.ts'
 import { createNodeModel, type NodeModel } from './node-model.ts'
 
 let directory: string
 let database: Kysely<Tables>
+let writer: GroupWriter
 let nodes: Nodes
 let store: TaskStore
 let tasks: Tasks
@@ -44,16 +49,18 @@ afterEach(async () => {
 async function start(): Promise<void> {
   database = await openDatabase<Tables>(join(directory, 'host.db'), migrations)
   nodes = await createNodes({ database, heartbeatSeconds: 5, timeoutFactor: 6 })
-  store = await createTaskStore({ database, relaxed: database })
+  writer = createGroupWriter(join(directory, 'host.db'))
+  store = await createTaskStore({ database, writer })
   const tarballs = createFileSystemStore({ directory, ownerId: 'test' })
   const marks = await createVersionMarks(database)
   const versions = createVersions({ tarballs, marks, keepVersions: 1, unfinishedTasks: store.unfinishedOf, nodesWith: () => [] })
-  tasks = createTasks({ store, nodes, versions, marks, verifications: { suspect: () => Promise.resolve(), events: new EventEmitter() }, dispatcher: node.dispatcher, docker: { network: 'host', tasks_privileged: false, additional_mounts: [], allowed_mounts: [] } })
+  tasks = createTasks({ store, nodes, versions, marks, verifications: { suspect: () => Promise.resolve(), events: new EventEmitter() }, dispatcher: node.dispatcher, rules: taskRules(configSchema.parse({})) })
 }
 
 async function stop(): Promise<void> {
   tasks.close()
   nodes.close()
+  writer.close()
   await database.destroy()
 }
 
@@ -68,6 +75,12 @@ function submit(body: Partial<SubmitBody> = {}) {
 async function submitOne(body: Partial<SubmitBody> = {}): Promise<string> {
   const { tasks: [task] } = await submit(body)
   return task?.id ?? ''
+}
+
+/** Resolves once it was planned. */
+async function planned(): Promise<void> {
+  const before = tasks.plan()
+  while (tasks.plan() === before) await setImmediate()
 }
 
 /** Resolves once the task is in one of the states. */
@@ -99,7 +112,9 @@ describe('submit', () => {
     await register('a')
     await register('b')
     const { tasks: made } = await submit({ targets: ['a', 'b'] })
-    expect(made.map((task) => task.node)).toEqual(['a', 'b'])
+    expect(made.map(({ target, index, batch }) => [target, index, batch])).toEqual([['a', 1, made[0]?.batch], ['b', 2, made[0]?.batch]])
+    await Promise.all(made.map(({ id }) => node.ordered(id)))
+    expect((await Promise.all(made.map(({ id }) => tasks.get(id)))).map((task) => task.node)).toEqual(['a', 'b'])
   })
 
   it.each([
@@ -118,6 +133,7 @@ describe('submit', () => {
 
   it('waits for a node, and says so', async () => {
     const id = await submitOne()
+    await planned()
     expect(await tasks.get(id)).toMatchObject({ state: 'queued', node: null, message: expect.stringContaining('node') })
     await register('a')
     await node.ordered(id)
@@ -266,9 +282,10 @@ describe('faults', () => {
     await register('a')
     const id = await submitOne()
     await node.ordered(id)
+    await report('a', node.report(id, { state: 'running' }))
     const beat = () => nodes.heartbeat('a', { instanceId: 'a', usage: { cpuPercent: 1, memoryUsedBytes: 1 }, engine: null, tasks: [] })
     await beat()
-    expect((await tasks.get(id)).state).toBe('assigned')
+    expect((await tasks.get(id)).state).toBe('running')
     const lost = reached(id, 'lost')
     await beat()
     await lost

@@ -301,8 +301,8 @@ describe('a test of a new version', () => {
     await publishVersion(host.tarballs, { environment: 'my-env', version: 30, layers: [base] })
     const ended = host.trials.run(trial, context)
     ended.catch(() => undefined)
-    await expect.poll(() => host.store.active().filter(({ version }) => version === 30)).toHaveLength(1)
-    return { ended, id: host.store.active().find(({ version }) => version === 30)?.id ?? '' }
+    await expect.poll(() => [...host.store.live.values()].filter(({ version }) => version === 30)).toHaveLength(1)
+    return { ended, id: [...host.store.live.values()].find(({ version }) => version === 30)?.id ?? '' }
   }
   const report = (id: string, seen: Parameters<HostServices['node']['report']>[1]) => host.tasks.report('a', 'a', [host.node.report(id, seen)])
 

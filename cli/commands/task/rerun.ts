@@ -1,6 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import { defineCommand } from '../../framework/command.ts'
 import { printLine, printObjects, tell } from '../../framework/output.ts'
+import { usage } from '../../framework/parse.ts'
 import { ids } from './ids.ts'
+import { submitArgs } from './submit-args.ts'
 
 export const rerunTask = defineCommand({
   description: 'Submit tasks again as new ones: the same version, command, variables, mounts and all',
@@ -9,18 +12,22 @@ export const rerunTask = defineCommand({
   args: {
     ...ids,
     latest: { type: 'boolean', description: "In the environment's current version instead of the pinned one" },
-    wait: { type: 'boolean', description: 'Wait for the end and exit as the task does; shows the output of a single task' },
-    follow: { type: 'boolean', alias: 'f', description: 'The same, and show the output of a batch too' },
+    wait: submitArgs.wait,
+    follow: submitArgs.follow,
+    key: submitArgs.key,
   },
   async run({ args }) {
+    if (args.key !== undefined && args.id.length > 1) throw usage('--key is for a single task.')
     const { connect } = await import('../../framework/connection.ts')
     const { loginName } = await import('../../framework/login-name.ts')
     const { tryAll } = await import('../../framework/try-all.ts')
+    const { submit } = await import('../../tasks/submit.ts')
     const { waitForSubmitted } = await import('../../tasks/wait-submitted.ts')
     const { client } = connect(args)
     const isWaiting = args.wait || args.follow
     const { results, code } = await tryAll(args.id, { program: 'hakuriver task', json: args.json }, async (id) => {
-      const { tasks } = await client.call('rerunTask', { params: { id }, body: { latest: args.latest, submitter: loginName() } })
+      const key = args.key ?? randomUUID()
+      const tasks = await submit(key, () => client.call('rerunTask', { params: { id }, body: { latest: args.latest, submitter: loginName(), key } }))
       if (!args.json) for (const task of tasks) await (isWaiting ? tell(task.id) : printLine(task.id))
       return tasks
     })

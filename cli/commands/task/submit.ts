@@ -3,6 +3,9 @@ import { printJson, printLine, printObjects, tell } from '../../framework/output
 import { formatPreview } from './format-preview.ts'
 import { submitArgs } from './submit-args.ts'
 
+/** A million lines take their time. */
+const TIMEOUT_MS = 120_000
+
 export const submitTask = defineCommand({
   description: 'Submit a command to run in an environment',
   notes: `Everything after "--" is the command, untouched: no shell sees it. Without "--" it begins at the first word that is no option.
@@ -26,7 +29,7 @@ hakuriver task submit --container my-env --sweep 'lr=0.1,0.01 seed=1..10' -- pyt
       const preview = await client.call('previewTask', { body })
       return args.json ? printJson(preview) : printLine(formatPreview(preview))
     }
-    const tasks = await submit(client, body)
+    const tasks = await submit(body.key, () => client.call('submitTask', { body, timeoutMs: TIMEOUT_MS }))
     const isWaiting = args.wait || args.follow
     // From here on nothing comes between: whoever interrupts now has the ids.
     if (isWaiting && !args.json) for (const { id } of tasks) tell(id)

@@ -229,6 +229,8 @@ export const rerunBody = z.strictObject({
   /** The current version of the environment instead of the pinned one. */
   latest: z.boolean().default(false),
   submitter: z.string().max(128).default(''),
+  /** As of a submission. */
+  key: z.string().min(8).max(64).optional(),
 })
 export type RerunBody = z.infer<typeof rerunBody>
 

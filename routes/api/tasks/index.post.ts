@@ -2,4 +2,4 @@ import { hostApi } from '#core/api/host.ts'
 import { defineEndpoint } from '#core/http/endpoint-handler.ts'
 import { useContext } from '#server/context.ts'
 
-export default defineEndpoint(hostApi.submitTask, ({ body }) => useContext().tasks.submit(body))
+export default defineEndpoint(hostApi.submitTask, ({ body, user }) => useContext().tasks.submit(body, user))

@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import type { ContainerDetails } from '#core/engine/engine.ts'
-import type { KernelLog } from '../../hardware/kernel-log.ts'
+import type { KernelLog, OomKill } from '../../hardware/kernel-log.ts'
 
 /** Tells executions that were ended for want of memory from others. */
 export interface OutOfMemory {
@@ -28,10 +28,20 @@ export interface EndedItem extends EndedContainer {
 }
 
 export function createOutOfMemory({ log, closing }: { log: KernelLog | undefined; closing: AbortSignal }): OutOfMemory {
+  /** Kills of unknown containers whose container was found. */
+  const attributed = new WeakSet<OomKill>()
+
+  function wasKilled(container: EndedContainer, kills: readonly OomKill[]): boolean {
+    if (kills.some(({ cgroup }) => cgroup?.includes(container.id))) return true
+    const kill = kills.findLast((candidate) => !attributed.has(candidate) && mayBeOf(candidate, container))
+    if (kill) attributed.add(kill)
+    return kill !== undefined
+  }
+
   return {
     async happened(container, inspect) {
-      if (container.outOfMemory) return true
-      if (log) return wasKilled(container, log)
+      const wasSeen = log !== undefined && wasKilled(container, log.readKills())
+      if (log || container.outOfMemory) return wasSeen || container.outOfMemory
       if (container.exitCode !== KILLED && container.memoryBytes === null) return false
       for (let waited = 0; waited < FLAG_PATIENCE_MS; waited += FLAG_POLL_MS) {
         await setTimeout(FLAG_POLL_MS, undefined, { signal: closing })
@@ -58,14 +68,13 @@ const FLAG_POLL_MS = 100
 /** Between the kill and the moment in which the Runner looks. */
 const RECENT_MS = 5000
 const ITEM_RECENT_MS = 1000
+/** What is ended is the largest process of those that have hit the limit together. */
+const LEAST_PART = 4
 
-function wasKilled({ id, exitCode, memoryBytes }: EndedContainer, log: KernelLog): boolean {
-  const kills = log.readKills()
-  if (kills.some(({ cgroup }) => cgroup?.includes(id))) return true
-  if (exitCode !== KILLED || memoryBytes === null) return false
-  // The kernel names at most ten within five seconds: of the others it tells only how large they were.
-  const since = monotonicMs() - RECENT_MS
-  return kills.some(({ cgroup, isLimit, rssBytes, time }) => cgroup === undefined && isLimit && time > since && rssBytes !== undefined && rssBytes <= memoryBytes)
+/** The kernel names at most ten within five seconds: of the others it tells only how large they were. */
+function mayBeOf({ cgroup, isLimit, rssBytes, time }: OomKill, { exitCode, memoryBytes }: EndedContainer): boolean {
+  if (cgroup !== undefined || !isLimit || rssBytes === undefined || exitCode !== KILLED || memoryBytes === null) return false
+  return time > monotonicMs() - RECENT_MS && rssBytes <= memoryBytes && rssBytes >= memoryBytes / LEAST_PART
 }
 
 function monotonicMs(): number {

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { createDemultiplexer, demultiplex, type OutputChunk } from '#core/engine/demultiplex.ts'
+import { createDemultiplexer, demultiplex, type DemultiplexOptions, type OutputChunk } from '#core/engine/demultiplex.ts'
 
 describe('demultiplex', () => {
   for (const seed of [1, 2, 3, 20, 300]) {
@@ -29,6 +29,26 @@ describe('demultiplex', () => {
   it('takes empty frames and what the Engine calls stdin', async () => {
     const frames: Frame[] = [{ channel: 1, bytes: Buffer.alloc(0) }, { channel: 0, bytes: Buffer.from('in') }, { channel: 2, bytes: Buffer.alloc(0) }]
     expect(join(await collect(Readable.from(frames.map(encode))))).toEqual({ stdout: Buffer.from('in'), stderr: Buffer.alloc(0) })
+  })
+
+  describe('of a log', () => {
+    const FULL = 'x'.repeat(16 * 1024)
+    it.each([
+      ['has lines and pieces of longer ones', [[1, FULL], [1, FULL], [1, 'end\n'], [2, 'next\n']], `${FULL}${FULL}end\nnext\n`],
+      ['lacks the end of a line in pieces', [[1, FULL], [1, FULL], [1, 'end'], [2, 'next\n']], `${FULL}${FULL}end\nnext\n`],
+      ['lacks the end of a line that is just full', [[1, FULL], [2, 'next\n']], `${FULL}\nnext\n`],
+      ['has the end of a line that is just full as a frame', [[1, FULL], [1, ''], [2, 'next\n']], `${FULL}\nnext\n`],
+      ['has empty lines', [[1, '\n'], [2, '\n']], '\n\n'],
+      ['ends without the end of a line', [[1, FULL], [1, 'end']], `${FULL}end`],
+      ['ends with a line that is just full', [[1, FULL], [1, '']], `${FULL}\n`],
+    ] as const)('that %s', async (_, lines, text) => {
+      for (const seed of [1, 2, 3]) {
+        const frames = lines.flatMap(([time, line]): Frame[] => [1, 2].map((channel) => ({ channel, bytes: Buffer.from(`2026-01-01T00:00:00.00000000${time}Z ${line}`) })))
+        const pieces = cut(Buffer.concat(frames.map(encode)), createRandom(seed))
+        const { stdout, stderr } = join(await collect(Readable.from(pieces), { isLog: true }))
+        expect([stdout.toString(), stderr.toString()]).toEqual([text, text])
+      }
+    })
   })
 
   it.each([
@@ -113,9 +133,9 @@ function cut(bytes: Buffer, random: (below: number) => number): Buffer[] {
   return pieces
 }
 
-async function collect(stream: Readable): Promise<OutputChunk[]> {
+async function collect(stream: Readable, options?: DemultiplexOptions): Promise<OutputChunk[]> {
   const chunks: OutputChunk[] = []
-  for await (const chunk of demultiplex(stream)) chunks.push(chunk)
+  for await (const chunk of demultiplex(stream, options)) chunks.push(chunk)
   return chunks
 }
 

@@ -22,6 +22,9 @@ export interface RunnerProcess {
   log(): string
   /** Resolves once the log matches. */
   untilLogged(pattern: RegExp): Promise<void>
+  /** As a machine that is busy with something else for a while. */
+  freeze(): void
+  wake(): void
   /** As a crash: no chance to do anything. */
   kill(): Promise<void>
   /** Resolves to the exit code. */
@@ -29,10 +32,10 @@ export interface RunnerProcess {
   exited: Promise<number | null>
 }
 
-export async function startRunner(workspace: Workspace, host: StubHost, options: { port?: number; waitForStart?: boolean; engine?: string } = {}): Promise<RunnerProcess> {
+export async function startRunner(workspace: Workspace, host: StubHost, options: { port?: number; waitForStart?: boolean; engine?: string; env?: Record<string, string> } = {}): Promise<RunnerProcess> {
   const runnerPort = options.port ?? (await freePort())
   const config = await writeConfig(workspace, { hostPort: host.port, runnerPort, token: host.token, socketPath: options.engine ?? socketPath })
-  const child = spawn(process.execPath, [PROGRAM], { env: { ...process.env, HAKURIVER_CONFIG: config }, stdio: ['ignore', 'ignore', 'pipe'] })
+  const child = spawn(process.execPath, [PROGRAM], { env: { ...process.env, ...options.env, HAKURIVER_CONFIG: config }, stdio: ['ignore', 'ignore', 'pipe'] })
   const log = readLog(child)
   const exited = once(child, 'exit').then(([code]) => code as number | null)
   if (options.waitForStart !== false) await log.until(/listens on/)
@@ -49,6 +52,8 @@ export async function startRunner(workspace: Workspace, host: StubHost, options:
     put: (order) => client.call('putTask', { params: { id: order.id }, body: order }),
     log: log.text,
     untilLogged: log.until,
+    freeze: () => void child.kill('SIGSTOP'),
+    wake: () => void child.kill('SIGCONT'),
     kill: async () => void (await end('SIGKILL')),
     stop: () => end('SIGTERM'),
     exited,

@@ -1,7 +1,7 @@
 import type { NodeState, PlacedTask, Plan, PlanInput, WaitingTask } from '#server/scheduler/types.ts'
 import { createRandom, GB, gpus, node, numa, waiting } from './scheduling.ts'
 
-/** A task of the model: what waits, how long it really runs, and when it came and started. */
+/** A task or batch of the model: what waits, how long it really runs, and when it came and all of it had started. */
 export interface ModelTask {
   task: WaitingTask
   priority: number
@@ -9,7 +9,7 @@ export interface ModelTask {
   durationMs: number
   submitted: number
   started: number | null
-  /** Waiting tasks that stood before it when it came. */
+  /** How many had to start when it came, itself and its items included. */
   ahead: number
 }
 
@@ -20,7 +20,7 @@ export interface ClusterModel {
   waiting(): ModelTask[]
   input(): PlanInput
   submit(overrides?: Partial<ModelTask>): ModelTask
-  /** What a Host does with a plan. */
+  /** What a Host does with a plan. Answers those of which nothing waits any more. */
   apply(plan: Plan): ModelTask[]
   /** Lets the next running task end, and time go on until then. Answers whether one ran. */
   endNext(): boolean
@@ -44,7 +44,7 @@ export function createClusterModel(seed: number, { nodes: count, longestMs, limi
   const random = createRandom(seed)
   const versions = ['v1', 'v2', 'v3']
   const tasks = new Map<string, ModelTask>()
-  const running = new Map<string, { host: string; endsAt: number }[]>()
+  const running = new Map<string, { host: string; endsAt: number }>()
   const loadBytes = new Map<string, Map<string, number>>()
   let rank = 0
 
@@ -60,28 +60,32 @@ export function createClusterModel(seed: number, { nodes: count, longestMs, limi
       const task = randomTask(`t${String(rank).padStart(6, '0')}`, { random, nodes: model.nodes, versions, timeLimitSeconds: limited > 0 && random(limited) === 0 ? (durationMs + random(3) * 100) / 1000 : null })
       const made: ModelTask = { task, priority: random(priorities), rank, durationMs, submitted: model.now, started: null, ahead: 0, ...overrides }
       tasks.set(made.task.id, made)
-      made.ahead = model.waiting().indexOf(made)
+      const queue = model.waiting()
+      made.ahead = queue.slice(0, queue.indexOf(made) + 1).reduce((sum, { task }) => sum + task.count, 0)
       return made
     },
 
     apply({ placements }) {
-      return placements.map(({ taskId, node: hostname, gpuIds, numaNode }) => {
+      return placements.flatMap(({ taskId, node: hostname, gpuIds, numaNode }) => {
         const made = tasks.get(taskId)
-        if (!made || made.started !== null) throw new Error(`${taskId} was placed twice`)
-        const { cores, memoryBytes, timeLimitSeconds } = made.task
-        made.started = model.now
-        running.set(taskId, [{ host: hostname, endsAt: model.now + made.durationMs }])
-        place(hostname, { id: taskId, cores, memoryBytes, gpuIds, numaNode, endsBy: timeLimitSeconds === null ? null : model.now + timeLimitSeconds * 1000 })
-        return made
+        if (!made || made.started !== null) throw new Error(`${taskId} was placed too often`)
+        const { cores, memoryBytes, timeLimitSeconds, count: left } = made.task
+        const id = `${taskId}.${left}`
+        made.task = { ...made.task, count: left - 1 }
+        if (left === 1) made.started = model.now
+        running.set(id, { host: hostname, endsAt: model.now + made.durationMs })
+        place(hostname, { id, cores, memoryBytes, gpuIds, numaNode, endsBy: timeLimitSeconds === null ? null : model.now + timeLimitSeconds * 1000 })
+        return left === 1 ? [made] : []
       })
     },
 
     endNext() {
-      const next = [...running].flatMap(([id, places]) => places.map((at) => ({ id, ...at }))).sort((left, right) => left.endsAt - right.endsAt || (left.id < right.id ? -1 : 1))[0]
+      const [next] = [...running].sort(([leftId, left], [rightId, right]) => left.endsAt - right.endsAt || (leftId < rightId ? -1 : 1))
       if (!next) return false
-      model.now = Math.max(model.now, next.endsAt)
-      running.delete(next.id)
-      change(next.host, (state) => ({ placed: state.placed.filter(({ id }) => id !== next.id) }))
+      const [ended, { host, endsAt }] = next
+      model.now = Math.max(model.now, endsAt)
+      running.delete(ended)
+      change(host, (state) => ({ placed: state.placed.filter(({ id }) => id !== ended) }))
       return true
     },
 
@@ -146,7 +150,7 @@ function randomTask(id: string, { random, nodes, versions, timeLimitSeconds }: {
   const smallest = Math.min(...host.gpus.map((gpu) => gpu.memoryBytes))
   const count = named === undefined && host.gpus.length > 0 && random(2) ? 1 + random(host.gpus.length) : 0
   return {
-    ...waiting(id, { cores, memoryBytes, gpus: count, gpuMemoryBytes: count > 0 && random(2) ? smallest : null, plain: host.plainProcesses && random(5) === 0, version: random(4) === 0 ? null : (versions[random(versions.length)] ?? null), timeLimitSeconds }),
+    ...waiting(id, { count: random(5) === 0 ? 1 + random(6) : 1, cores, memoryBytes, gpus: count, gpuMemoryBytes: count > 0 && random(2) ? smallest : null, plain: host.plainProcesses && random(5) === 0, version: random(4) === 0 ? null : (versions[random(versions.length)] ?? null), timeLimitSeconds }),
     target: isTargeted ? { node: host.hostname, ...(bound !== undefined && { numaNode: bound }), ...(named && { gpus: named }) } : null,
   }
 }

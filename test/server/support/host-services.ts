@@ -1,6 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { submitBody } from '#core/api/schemas.ts'
+import { configSchema } from '#core/config/schema.ts'
+import { createGroupWriter } from '#core/database/group-writer.ts'
 import { openDatabase } from '#core/database/open.ts'
 import { sharedPaths } from '#core/paths.ts'
 import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
@@ -18,6 +20,7 @@ import { createNodes } from '#server/nodes/nodes.ts'
 import { createOperations } from '#server/operations/operations.ts'
 import { createOutput } from '#server/output/output.ts'
 import { createTaskStore } from '#server/queue/task-store.ts'
+import { taskRules } from '#server/queue/task-rules.ts'
 import { createTasks } from '#server/queue/tasks.ts'
 import { createNodeModel } from '../node-model.ts'
 
@@ -30,13 +33,14 @@ export async function createHostServices(directory: string) {
   const database = await openDatabase<Tables>(join(directory, 'host.db'), migrations)
   const operations = createOperations(database)
   const nodes = await createNodes({ database, heartbeatSeconds: 5, timeoutFactor: 6 })
-  const store = await createTaskStore({ database, relaxed: database })
+  const writer = createGroupWriter(join(directory, 'host.db'))
+  const store = await createTaskStore({ database, writer })
   const marks = await createVersionMarks(database)
   const nodesWith = (environment: string, version: number) => nodes.list().filter(({ images }) => images.some((image) => image.environment === environment && image.version === version)).map(({ hostname }) => hostname)
   const versions = createVersions({ tarballs, marks, keepVersions: 1, unfinishedTasks: store.unfinishedOf, nodesWith })
   const verifications = createVerifications({ operations, tarballs, versions, marks })
   const node = createNodeModel()
-  const tasks = createTasks({ store, nodes, versions, marks, verifications, dispatcher: node.dispatcher, docker: { network: 'host', tasks_privileged: false, additional_mounts: [], allowed_mounts: [] } })
+  const tasks = createTasks({ store, nodes, versions, marks, verifications, dispatcher: node.dispatcher, rules: taskRules(configSchema.parse({})) })
   const output = createOutput({ tasks: store, paths, nodes, dispatcher: node.dispatcher, keepDays: 0 })
   return {
     paths, tarballs, database, operations, nodes, store, marks, versions, verifications, node, tasks, output,
@@ -56,6 +60,7 @@ export async function createHostServices(directory: string) {
       await verifications.close()
       tasks.close()
       nodes.close()
+      writer.close()
       await database.destroy()
     },
   }

@@ -2,4 +2,4 @@ import { hostApi } from '#core/api/host.ts'
 import { defineEndpoint } from '#core/http/endpoint-handler.ts'
 import { useContext } from '#server/context.ts'
 
-export default defineEndpoint(hostApi.killTask, ({ params }) => useContext().tasks.kill(params.id))
+export default defineEndpoint(hostApi.killTask, ({ params, user }) => useContext().tasks.kill(params.id, user))

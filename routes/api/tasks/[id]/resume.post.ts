@@ -2,4 +2,4 @@ import { hostApi } from '#core/api/host.ts'
 import { defineEndpoint } from '#core/http/endpoint-handler.ts'
 import { useContext } from '#server/context.ts'
 
-export default defineEndpoint(hostApi.resumeTask, ({ params }) => useContext().tasks.resume(params.id))
+export default defineEndpoint(hostApi.resumeTask, ({ params, user }) => useContext().tasks.resume(params.id, user))

@@ -1,0 +1,5 @@
+import { hostApi } from '#core/api/host.ts'
+import { defineEndpoint } from '#core/http/endpoint-handler.ts'
+import { useContext } from '#server/context.ts'
+
+export default defineEndpoint(hostApi.holdTask, ({ params, user }) => useContext().tasks.hold(params.id, user))

@@ -1,0 +1,44 @@
+import type { WaitingReason } from '#core/api/schemas.ts'
+import type { VersionMarks } from '../environments/marks.ts'
+import { versionKey } from './load-bytes.ts'
+import type { TaskRecord } from './task-record.ts'
+
+export interface BlockedOptions {
+  marks: Pick<VersionMarks, 'get'>
+  /** What is wrong with a version in the storage. */
+  troubleOf(versionKey: string): string | null
+  /** What a task waits for of other tasks. */
+  dependencyOf(task: TaskRecord): WaitingReason | null
+}
+
+const NOT_BLOCKED: readonly WaitingReason[] = []
+
+/** Why a task may not start yet, whatever the nodes have. Without a reason it is the same array each time. */
+export function blockedBy(task: TaskRecord, now: number, { marks, troubleOf, dependencyOf }: BlockedOptions): readonly WaitingReason[] {
+  const reasons: (WaitingReason | null)[] = [
+    task.wish === 'hold' ? { code: 'hold', message: `It is held. "hakuriver task release ${task.id}" lets it go.` } : null,
+    notYet(task, now),
+    task.after.length === 0 ? null : dependencyOf(task),
+    ofVersion(task, marks, troubleOf),
+  ]
+  const found = reasons.filter((reason) => reason !== null)
+  return found.length === 0 ? NOT_BLOCKED : found
+}
+
+// --- internal ---
+
+function notYet({ notBefore, instance }: TaskRecord, now: number): WaitingReason | null {
+  if (notBefore === null || notBefore <= now) return null
+  const time = new Date(notBefore).toISOString()
+  return instance === 0 ? { code: 'not_before', message: `It starts at ${time}, or later.` } : { code: 'retry_backoff', message: `Its last execution did not succeed. It is tried again at ${time}.` }
+}
+
+function ofVersion({ environment, version }: TaskRecord, marks: Pick<VersionMarks, 'get'>, troubleOf: BlockedOptions['troubleOf']): WaitingReason | null {
+  if (environment === null || version === null) return null
+  const trouble = troubleOf(versionKey({ environment, version }))
+  if (trouble !== null) return { code: 'environment_missing', message: trouble }
+  const { damage, suspectedBy } = marks.get(environment, version)
+  if (damage === null) return null
+  if (suspectedBy === null) return { code: 'environment_damaged', message: damage }
+  return { code: 'environment_suspected', message: `Waits for the Host to read its version: the node ${suspectedBy} says that it is damaged.` }
+}

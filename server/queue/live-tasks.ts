@@ -1,0 +1,103 @@
+import { isFinal } from '#core/tasks/states.ts'
+import { createReservations, type Reservations } from './reservations.ts'
+import type { TaskRecord } from './task-record.ts'
+
+/** Everything that has not ended, in memory, by whatever it is looked for. */
+export interface LiveTasks {
+  get(id: string): TaskRecord | undefined
+  values(): IterableIterator<TaskRecord>
+  /** Takes in a task as it is now; one that has ended goes. */
+  put(before: TaskRecord | undefined, after: TaskRecord): void
+  /** Tasks, items and batches of which something waits for a place, in the order of the queue. */
+  waiting(): TaskRecord[]
+  /** What a node was given. */
+  onNode(hostname: string): TaskRecord[]
+  /** Items that have a row. */
+  itemsOf(batchId: string): TaskRecord[]
+  reservations: Reservations
+}
+
+export function createLiveTasks(): LiveTasks {
+  const tasks = new Map<string, TaskRecord>()
+  const byNode = new Map<string, Set<string>>()
+  const byBatch = new Map<string, Set<string>>()
+  const reservations = createReservations()
+  /** Ids in their order, and some that wait no longer. */
+  let queue: string[] = []
+  const inQueue = new Set<string>()
+  let isSorted = true
+
+  function enqueue(before: TaskRecord | undefined, after: TaskRecord): void {
+    if (inQueue.has(after.id)) {
+      if (before && compareInQueue(before, after) !== 0) isSorted = false
+      return
+    }
+    const last = tasks.get(queue.at(-1) ?? '')
+    if (queue.length > 0 && (!last || compareInQueue(last, after) > 0)) isSorted = false
+    queue.push(after.id)
+    inQueue.add(after.id)
+  }
+
+  return {
+    reservations,
+    get: (id) => tasks.get(id),
+    values: () => tasks.values(),
+    put(before, after) {
+      const { id } = after
+      if (isFinal(after.state)) tasks.delete(id)
+      else tasks.set(id, after)
+      index(byNode, before && nodeOf(before), nodeOf(after), id)
+      index(byBatch, before && liveBatchOf(before), liveBatchOf(after), id)
+      reservations.change(before, after)
+      if (isWaiting(after)) enqueue(before, after)
+    },
+    waiting() {
+      const records = queue.flatMap((id) => {
+        const record = tasks.get(id)
+        if (record && isWaiting(record)) return [record]
+        inQueue.delete(id)
+        return []
+      })
+      if (!isSorted) records.sort(compareInQueue)
+      if (!isSorted || records.length < queue.length) queue = records.map(({ id }) => id)
+      isSorted = true
+      return records
+    },
+    onNode: (hostname) => records(tasks, byNode.get(hostname)),
+    itemsOf: (batchId) => records(tasks, byBatch.get(batchId)),
+  }
+}
+
+/** Who is ahead in the queue: negative if `left` is. */
+export function compareInQueue(left: TaskRecord, right: TaskRecord): number {
+  return right.priority - left.priority || left.rank - right.rank || left.number - right.number
+}
+
+/** Whether something of it waits for a place. */
+export function isWaiting({ state, items }: TaskRecord): boolean {
+  return items === null ? state === 'queued' : !isFinal(state) && items.pending.length > 0
+}
+
+// --- internal ---
+
+function nodeOf({ node, state }: TaskRecord): string | undefined {
+  return node === null || isFinal(state) ? undefined : node
+}
+
+function liveBatchOf({ batch, state }: TaskRecord): string | undefined {
+  return batch === null || isFinal(state) ? undefined : batch
+}
+
+function index(sets: Map<string, Set<string>>, before: string | undefined, after: string | undefined, id: string): void {
+  if (before === after) return
+  if (before !== undefined) {
+    const set = sets.get(before)
+    set?.delete(id)
+    if (set?.size === 0) sets.delete(before)
+  }
+  if (after !== undefined) sets.set(after, (sets.get(after) ?? new Set()).add(id))
+}
+
+function records(tasks: ReadonlyMap<string, TaskRecord>, ids: ReadonlySet<string> | undefined): TaskRecord[] {
+  return [...(ids ?? [])].flatMap((id) => tasks.get(id) ?? [])
+}

@@ -1,0 +1,85 @@
+import type { Execution } from '#core/api/schemas.ts'
+import { isFinal } from '#core/tasks/states.ts'
+import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
+import { type Deliveries, ending } from './deliveries.ts'
+import type { TaskRecord } from './task-record.ts'
+import type { TaskStore } from './task-store.ts'
+
+export interface NodeWatchOptions {
+  store: TaskStore
+  nodes: Pick<Nodes, 'events'>
+  deliveries: Deliveries
+  /** The nodes are not as they were: what waits may find room. */
+  onRoom(): void
+  /** The promise that nobody waits for. */
+  guard(work: Promise<unknown>): void
+}
+
+/** So many heartbeats must say the same: one may have been on its way when the task came or went. */
+const BEATS = 2
+
+/** Draws the conclusions from what becomes of nodes: loses their tasks, takes them back, and ends on them what nobody wants. */
+export function watchNodes({ store, nodes, deliveries, onRoom, guard }: NodeWatchOptions): { close(): void } {
+  const missing = createBeatCount()
+  const unwanted = createBeatCount()
+
+  async function lose(tasks: readonly TaskRecord[], reason: 'node_unreachable' | 'node_forgot' | 'node_removed', message: string): Promise<void> {
+    await Promise.all(tasks.map(({ id, instance }) => store.update(id, (task) => (isFinal(task.state) || task.instance !== instance ? undefined : ending(task, { state: 'lost', reason, message })), 'host')))
+  }
+
+  /** What the node is known to have, and what it would be a second start to give to another one. */
+  function givenTo({ hostname }: NodeRecord): TaskRecord[] {
+    return store.live.onNode(hostname).filter(({ sequence, retriesLeft, wish }) => sequence > 0 || (retriesLeft > 0 && wish !== 'kill'))
+  }
+
+  async function compare(node: NodeRecord, executions: readonly Execution[]): Promise<void> {
+    const known = new Set(executions.map(keyOf))
+    const gone = missing.count(node.hostname, store.live.onNode(node.hostname).filter((task) => task.sequence > 0 && !known.has(keyOf(task))))
+    await lose(gone, 'node_forgot', `The node ${node.hostname} does not know the task any more.`)
+    const strangers = executions.filter(({ id, instance }) => !isOn(store.live.get(id), node, instance))
+    const found = await Promise.all(strangers.map(async (execution) => ({ execution, task: await store.find(execution.id) })))
+    const lost = found.flatMap(({ task, execution }) => (task?.state === 'lost' && isOn(task, node, execution.instance) ? [task] : []))
+    await Promise.all(lost.map(deliveries.revive))
+    const others = found.filter(({ task, execution }) => !(task && isOn(task, node, execution.instance) && !isFinal(task.state)) && !lost.some(({ id }) => id === execution.id))
+    await Promise.all(unwanted.count(node.hostname, others.map(({ execution }) => execution)).map((execution) => deliveries.drop(node.hostname, execution)))
+  }
+
+  const onHeartbeat = (node: NodeRecord, executions: Execution[]) => guard(compare(node, executions))
+  const onOffline = (node: NodeRecord) => guard(lose(givenTo(node), 'node_unreachable', `The node ${node.hostname} does not answer. If it comes back, the task comes back with it.`))
+  const onRemoved = (node: NodeRecord) => {
+    missing.forget(node.hostname)
+    unwanted.forget(node.hostname)
+    guard(lose(store.live.onNode(node.hostname), 'node_removed', `The node ${node.hostname} was removed.`))
+    onRoom()
+  }
+  nodes.events.on('online', onRoom).on('drain', onRoom).on('heartbeat', onHeartbeat).on('offline', onOffline).on('removed', onRemoved)
+  return {
+    close() {
+      nodes.events.off('online', onRoom).off('drain', onRoom).off('heartbeat', onHeartbeat).off('offline', onOffline).off('removed', onRemoved)
+    },
+  }
+}
+
+// --- internal ---
+
+function keyOf({ id, instance }: Execution): string {
+  return `${id}-${instance}`
+}
+
+function isOn(task: TaskRecord | undefined, node: NodeRecord, instance: number): boolean {
+  return task !== undefined && task.node === node.hostname && task.instance === instance
+}
+
+/** Those that were told in so many heartbeats of a node one after the other. */
+function createBeatCount() {
+  const nodes = new Map<string, Map<string, number>>()
+  return {
+    count<T extends Execution>(hostname: string, told: readonly T[]): T[] {
+      const before = nodes.get(hostname)
+      const now = new Map(told.map((each) => [keyOf(each), (before?.get(keyOf(each)) ?? 0) + 1]))
+      nodes.set(hostname, now)
+      return told.filter((each) => (now.get(keyOf(each)) ?? 0) >= BEATS)
+    },
+    forget: (hostname: string) => void nodes.delete(hostname),
+  }
+}

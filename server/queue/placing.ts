@@ -1,0 +1,159 @@
+import { setTimeout } from 'node:timers/promises'
+import { errorMessage } from '#core/errors.ts'
+import { takeIndexes } from '#core/tasks/index-set.ts'
+import type { Verifications } from '../environments/verifications.ts'
+import type { Nodes } from '../nodes/nodes.ts'
+import { createPlanner } from '../scheduler/plan.ts'
+import type { Placement, Plan, PlanInput } from '../scheduler/types.ts'
+import { waitFor } from '../wait-for.ts'
+import { makeItem } from './items.ts'
+import { MISSING_AGAIN_MS, type VersionLoads } from './load-bytes.ts'
+import { type BuiltInput, createPlanInputs, type PlanInputsOptions } from './plan-input.ts'
+import type { TaskRecord } from './task-record.ts'
+import type { TaskStore } from './task-store.ts'
+
+/** Gives what waits to nodes, whenever something has changed. */
+export interface Placing {
+  /** Plans again, soon, and once for all who ask meanwhile. */
+  soon(): void
+  /** The last plan, if there was one. */
+  plan(): Plan | undefined
+  /** What a plan would be made of now. */
+  input(): PlanInput
+  /** A version is suspected, or is so no longer. */
+  versionsChanged(): void
+  close(): void
+}
+
+export interface PlacingOptions extends Omit<PlanInputsOptions, 'store' | 'nodes' | 'loadBytes' | 'troubleOf'> {
+  store: TaskStore
+  nodes: Pick<Nodes, 'list' | 'find'>
+  loads: VersionLoads
+  verifications: Pick<Verifications, 'events'>
+  /** Ends what waits and can not run any more. */
+  fail(id: string, message: string): Promise<unknown>
+}
+
+/** The storage may be slow, and nodes are chosen without knowing what they lack then. */
+const PREPARE_MS = 1000
+/** A timer can not wait longer, and the clock may be set meanwhile. */
+const LONGEST_WAIT_MS = 60_000
+const TROUBLE_MS = 5000
+
+export function createPlacing({ store, nodes, loads, verifications, fail, ...blocked }: PlacingOptions): Placing {
+  const planner = createPlanner()
+  const inputs = createPlanInputs({ store, nodes, loadBytes: loads, troubleOf: loads.troubleOf, ...blocked })
+  let current: Plan | undefined
+  let isClosed = false
+  let isBusy = false
+  let isWanted = false
+  let timer: NodeJS.Timeout | undefined
+
+  async function place(): Promise<void> {
+    let built = inputs.build(Date.now())
+    if (built.newVersions.length > 0 || loads.isAnyMissing()) {
+      await waitFor(loads.prepare(built.newVersions), PREPARE_MS)
+      inputs.versionsRead()
+      if (isClosed) return
+      built = inputs.build(Date.now())
+    }
+    for (const { id, message } of built.damaged) await fail(id, message)
+    if (built.damaged.length > 0) built = inputs.build(Date.now())
+    const plan = planner.plan(built.input)
+    current = plan
+    await Promise.all([...groupByTask(plan.placements)].map(([id, placements]) => assign(built.tasks.get(id), placements)))
+    wakeAt(built)
+  }
+
+  /** Unless it has changed meanwhile: then it is planned again. */
+  async function assign(planned: TaskRecord | undefined, placements: readonly Placement[]): Promise<void> {
+    const possible = placements.filter(({ node }) => nodes.find(node))
+    const [first] = possible
+    if (!planned || !first) return
+    if (planned.items) await store.place(planned.id, (batch) => (batch.wish === planned.wish && batch.target === planned.target ? takeItems(batch, possible) : undefined), 'host')
+    else await store.update(planned.id, (task) => (task === planned ? toPlace(task, first) : undefined), 'host')
+  }
+
+  /** One timer, for whoever is due next. */
+  function wakeAt({ nextDue }: BuiltInput): void {
+    clearTimeout(timer)
+    const waitMs = Math.min(nextDue === null ? Infinity : nextDue - Date.now(), loads.isAnyMissing() ? MISSING_AGAIN_MS : Infinity)
+    if (waitMs !== Infinity && !isClosed) timer = globalThis.setTimeout(soon, Math.min(Math.max(0, waitMs), LONGEST_WAIT_MS))
+  }
+
+  async function work(): Promise<void> {
+    while (isWanted && !isClosed) {
+      isWanted = false
+      const began = performance.now()
+      await place()
+      // A quarter of the time at most goes into planning; and the more comes together, the less each costs.
+      if (isWanted) await setTimeout(3 * (performance.now() - began))
+    }
+  }
+
+  function soon(): void {
+    isWanted = true
+    if (isBusy || isClosed) return
+    isBusy = true
+    setImmediate(() => {
+      void work()
+        .catch((error: unknown) => {
+          console.error(`[hakuriver] [queue] placing tasks failed, and is tried again: ${errorMessage(error)}`)
+          timer = globalThis.setTimeout(soon, TROUBLE_MS)
+        })
+        .finally(() => {
+          isBusy = false
+          if (isWanted) soon()
+        })
+    })
+  }
+
+  function onVerdict(): void {
+    inputs.versionsChanged()
+    soon()
+  }
+
+  verifications.events.on('verdict', onVerdict)
+  return {
+    soon,
+    plan: () => current,
+    input: () => inputs.build(Date.now()).input,
+    versionsChanged: inputs.versionsChanged,
+    close() {
+      isClosed = true
+      clearTimeout(timer)
+      verifications.events.off('verdict', onVerdict)
+    },
+  }
+}
+
+// --- internal ---
+
+function groupByTask(placements: readonly Placement[]): Map<string, Placement[]> {
+  const groups = new Map<string, Placement[]>()
+  for (const placement of placements) {
+    const group = groups.get(placement.taskId)
+    if (group) group.push(placement)
+    else groups.set(placement.taskId, [placement])
+  }
+  return groups
+}
+
+function toPlace(task: TaskRecord, { node, gpuIds, numaNode }: Placement): Partial<TaskRecord> {
+  return { state: 'assigned', node, gpuIds, numaNode, instance: task.instance + 1, notBefore: null, message: null }
+}
+
+/** The first of a batch that wait get rows and nodes. */
+function takeItems(batch: TaskRecord, placements: readonly Placement[]): { batch: Partial<TaskRecord>; items: TaskRecord[] } | undefined {
+  const { items } = batch
+  if (!items) return undefined
+  const { taken, rest } = takeIndexes(items.pending, placements.length)
+  if (taken.length === 0) return undefined
+  const rows = taken.flatMap((index, nth) => {
+    const placement = placements[nth]
+    if (!placement) return []
+    const item = makeItem(batch, items, index)
+    return [{ ...item, ...toPlace(item, placement) }]
+  })
+  return { batch: { items: { ...items, pending: rest } }, items: rows }
+}

@@ -1,0 +1,119 @@
+import { countIndexes } from '#core/tasks/index-set.ts'
+import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
+import type { LoadBytes, NodeState, PlanInput, WaitingTask } from '../scheduler/types.ts'
+import { placedItems } from './batch-counts.ts'
+import { blockedBy, type BlockedOptions } from './blocked.ts'
+import { requestOf } from './check-submission.ts'
+import { type VersionName, versionKey } from './load-bytes.ts'
+import type { TaskRecord } from './task-record.ts'
+import type { TaskStore } from './task-store.ts'
+
+/** What the planner is given. What has not changed since the last time is the same object. */
+export interface PlanInputs {
+  build(now: number): BuiltInput
+  /** What is known of versions has changed. */
+  versionsChanged(): void
+  /** All versions that {@link BuiltInput.newVersions} told of were read. */
+  versionsRead(): void
+}
+
+export interface BuiltInput {
+  input: PlanInput
+  /** What waits, as it was then. */
+  tasks: ReadonlyMap<string, TaskRecord>
+  /** Those of a version that is damaged for good. */
+  damaged: { id: string; message: string }[]
+  /** Versions of tasks that nobody has read yet. */
+  newVersions: VersionName[]
+  /** When the next of them is due, Unix milliseconds; `null`: all are. */
+  nextDue: number | null
+}
+
+export interface PlanInputsOptions extends BlockedOptions {
+  store: Pick<TaskStore, 'live' | 'tallyOf'>
+  nodes: Pick<Nodes, 'list'>
+  loadBytes: LoadBytes
+}
+
+export function createPlanInputs({ store, nodes, loadBytes, ...blocked }: PlanInputsOptions): PlanInputs {
+  let known = new Map<string, Known>()
+  let states = new Map<string, NodeState>()
+  const unread = new Map<string, VersionName>()
+  let haveVersionsChanged = false
+
+  function look(task: TaskRecord, before: Known | undefined, { now, left }: { now: number; left: Map<string, number> }): Known {
+    const batchId = task.items ? task.id : task.batch
+    const allowed = batchId === null || task.parallel === null ? Infinity : (left.get(batchId) ?? freeOf(task.parallel, store.tallyOf(batchId)))
+    const reasons = blockedBy(task, now, blocked)
+    const wanted = task.items ? countIndexes(task.items.pending) : 1
+    const count = reasons.length > 0 ? 0 : Math.min(wanted, allowed)
+    if (batchId !== null) left.set(batchId, allowed - count)
+    const all = count === 0 && reasons.length === 0 ? [{ code: 'limit' as const, message: `${task.parallel} of the batch run at a time, and so many do.` }] : reasons
+    const isLasting = task.after.length === 0 && task.parallel === null && (task.notBefore === null || task.notBefore <= now)
+    if (before?.task === task && before.waiting.count === count && isSame(before.waiting.blocked, all)) return { ...before, isLasting }
+    return { task, isLasting, waiting: { ...requestOf(task, task.target), id: task.id, count, version: keyOf(task), timeLimitSeconds: task.timeLimitSeconds, blocked: all } }
+  }
+
+  function toState(node: NodeRecord): NodeState {
+    const { hostname, online, cores, memoryBytes, numaNodes, gpus, plainProcesses } = node
+    const state: NodeState = { hostname, online, drained: node.drained !== null, cores, memoryBytes, numaNodes, gpus, plainProcesses, placed: store.live.reservations.on(hostname) }
+    const before = states.get(hostname)
+    return before && stateKeys.every((key) => before[key] === state[key]) ? before : state
+  }
+
+  return {
+    versionsChanged() {
+      haveVersionsChanged = true
+    },
+    versionsRead() {
+      unread.clear()
+      haveVersionsChanged = true
+    },
+    build(now) {
+      const left = new Map<string, number>()
+      const next = new Map<string, Known>()
+      const tasks = new Map<string, TaskRecord>()
+      const built: Omit<BuiltInput, 'input'> = { tasks, damaged: [], newVersions: [], nextDue: null }
+      const waiting = store.live.waiting().map((task) => {
+        const before = known.get(task.id)
+        const found = before?.task === task && before.isLasting && !haveVersionsChanged ? before : look(task, before, { now, left })
+        if (!before && task.environment !== null && task.version !== null) unread.set(found.waiting.version ?? '', { environment: task.environment, version: task.version })
+        const { waiting: made } = found
+        const damage = made.blocked.find(({ code }) => code === 'environment_damaged')
+        if (damage) built.damaged.push({ id: task.id, message: damage.message })
+        if (task.notBefore !== null && task.notBefore > now) built.nextDue = Math.min(built.nextDue ?? Infinity, task.notBefore)
+        next.set(task.id, found)
+        tasks.set(task.id, task)
+        return made
+      })
+      known = next
+      haveVersionsChanged = false
+      const nodeStates = nodes.list().map(toState)
+      states = new Map(nodeStates.map((state) => [state.hostname, state]))
+      return { ...built, newVersions: [...unread.values()], input: { waiting, nodes: nodeStates, loadBytes, now } }
+    },
+  }
+}
+
+// --- internal ---
+
+interface Known {
+  task: TaskRecord
+  waiting: WaitingTask
+  /** Nothing but another record, or what is known of versions, can make it different. */
+  isLasting: boolean
+}
+
+const stateKeys = ['online', 'drained', 'cores', 'memoryBytes', 'numaNodes', 'gpus', 'plainProcesses', 'placed'] as const satisfies readonly (keyof NodeState)[]
+
+function keyOf({ environment, version }: TaskRecord): string | null {
+  return environment === null || version === null ? null : versionKey({ environment, version })
+}
+
+function freeOf(parallel: number, tally: Parameters<typeof placedItems>[0] | undefined): number {
+  return Math.max(0, parallel - (tally ? placedItems(tally) : 0))
+}
+
+function isSame(left: WaitingTask['blocked'], right: WaitingTask['blocked']): boolean {
+  return left === right || (left.length === right.length && left.every(({ code, message }, index) => code === right[index]?.code && message === right[index].message))
+}

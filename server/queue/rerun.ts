@@ -1,0 +1,36 @@
+import type { RerunBody, SubmitBody } from '#core/api/schemas.ts'
+import { submitBody } from '#core/api/schemas.ts'
+import { replaceVariables } from '#core/tasks/items.ts'
+import { specOf, type TaskRecord } from './task-record.ts'
+import type { TaskStore } from './task-store.ts'
+
+/**
+ * The submission that repeats a task, an item or a batch: the same version, command, variables, mounts and limits. What it had to wait for has
+ * been, and is left out: dependencies, a time, a hold.
+ */
+export async function repetitionOf(task: TaskRecord, { latest, submitter }: RerunBody, store: Pick<TaskStore, 'queries'>): Promise<SubmitBody> {
+  const { pinned: _pinned, kind: _kind, arrayIndexes, after: _after, at: _at, ...spec } = specOf(task)
+  const { environment, version, priority, items } = task
+  return submitBody.parse({
+    ...spec,
+    ...(items ? await itemsOf(task, arrayIndexes, store) : { targets: task.target === null ? [] : [task.target], parallel: null, pack: false }),
+    ...(task.index !== null && ownValues(task)),
+    environment,
+    ...(!latest && version !== null && { version }),
+    priority,
+    submitter,
+  })
+}
+
+// --- internal ---
+
+async function itemsOf(batch: TaskRecord, arrayIndexes: string | null, { queries }: Pick<TaskStore, 'queries'>): Promise<Pick<SubmitBody, 'items' | 'targets'>> {
+  if (batch.kind === 'targets') return { items: null, targets: (await queries.items(batch.number)).flatMap(({ target }) => target ?? []) }
+  const source = arrayIndexes === null ? (batch.items?.source ?? (await queries.byNumber(batch.number))?.items?.source ?? null) : { kind: 'array' as const, indexes: arrayIndexes }
+  return { items: source, targets: batch.target === null ? [] : [batch.target] }
+}
+
+/** An item repeated alone is a task of its own, with the item's values. */
+function ownValues({ command, env, variables, index }: TaskRecord): Pick<SubmitBody, 'command' | 'env'> {
+  return { command: command.map((argument) => replaceVariables(argument, variables)), env: { ...env, ...variables, HAKURIVER_ARRAY_INDEX: String(index) } }
+}
