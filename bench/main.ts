@@ -12,6 +12,7 @@ import { measureSimulation } from './queue/simulate.ts'
 import { measureSubmissions } from './queue/submissions.ts'
 import { measureTwoRunners } from './queue/two-runners.ts'
 import { createRawEngine, type RawEngine } from './raw-engine.ts'
+import { measureScheduler } from './scheduler.ts'
 import { measureShell } from './shell.ts'
 import { ratioResult, type Result } from './statistics.ts'
 import { measureParallel, measureSubmit, type TaskBench } from './tasks.ts'
@@ -47,6 +48,7 @@ type Measurements<Context> = Record<string, (context: Context) => Promise<Result
 const withoutEngine: Measurements<{ socketPath: string; distDir: string }> = {
   submissions: ({ distDir }) => measureSubmissions(distDir),
   list: ({ distDir }) => measureList(distDir),
+  scheduler: () => Promise.resolve(measureScheduler()),
   simulate: ({ distDir }) => measureSimulation(distDir),
   runners: ({ socketPath }) => measureTwoRunners(socketPath),
   environment: ({ socketPath }) => measureEnvironment(socketPath),

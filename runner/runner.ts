@@ -3,11 +3,10 @@ import { mkdirSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { setTimeout } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import type { Execution, Health } from '#core/api/schemas.ts'
 import type { Config } from '#core/config/schema.ts'
 import { createDockerEngine } from '#core/engine/docker.ts'
-import { HakuError, isHakuError } from '#core/errors.ts'
+import { HakuError } from '#core/errors.ts'
 import type { StreamAnswer } from '#core/http/endpoint-handler.ts'
 import { problemOf } from '#core/http/problems.ts'
 import { createId } from '#core/ids.ts'
@@ -19,28 +18,18 @@ import { openOutput, outputHeaders, type OutputPart } from '#core/tasks/output-f
 import { parseSize } from '#core/tasks/sizes.ts'
 import { readOrCreateToken } from '#core/tokens.ts'
 import { version } from '#core/version.ts'
-import { createContainerExecutor } from './executors/docker/container-executor.ts'
-import { createCpuAllocator } from './executors/docker/cpus.ts'
-import { removeOrphans } from './executors/docker/orphans.ts'
-import { createOutOfMemory } from './executors/docker/out-of-memory.ts'
-import { removeOrphanItems } from './executors/pack/item-files.ts'
-import { createKeeper } from './executors/pack/keepers.ts'
-import { createPackExecutor } from './executors/pack/pack-executor.ts'
-import { createWarmContainers } from './executors/pack/warm-containers.ts'
+import { createExecutors } from './executors/create-executors.ts'
 import { createTasks, type Tasks } from './executors/tasks.ts'
-import { readOwnCpus } from './hardware/cpu-list.ts'
 import { createEngineProbe } from './hardware/engine-info.ts'
 import { openKernelLog } from './hardware/kernel-log.ts'
 import { createUsageMeter, readHardware } from './hardware/usage.ts'
 import { createLink } from './host/link.ts'
 import { openRunnerState } from './state/state.ts'
+import { createSweeper } from './sweeper.ts'
 import { createHoldingsProbe } from './sync/holdings.ts'
 import { createImages } from './sync/images.ts'
 import { openLayerCache } from './sync/sharing/layer-cache.ts'
 import { createSharedLayers } from './sync/sharing/shared-layers.ts'
-import { plainServices } from './processes/plain.ts'
-import { createProcessExecutor } from './processes/process-executor.ts'
-import { removeOrphanProcesses } from './processes/remove.ts'
 import { createInventory } from './sync/inventory.ts'
 import { createPrefetches, type Prefetches } from './sync/prefetches.ts'
 
@@ -99,12 +88,13 @@ export async function createRunner(config: Config): Promise<Runner> {
   const hardware = await readHardware({ plainProcesses: config.runner.plain_processes })
   const kernelLog = openKernelLog()
   const services = { state, paths, hostname, localTempDir: config.paths.local_temp_dir, closing }
-  const cpus = createCpuAllocator({ mode: config.docker.cpu_limit, state, numaNodes: hardware.numaNodes, cpus: readOwnCpus() })
-  const containerServices = { ...services, engine, images, cpus, outOfMemory: createOutOfMemory({ log: kernelLog, closing }), gpuDriver: config.docker.gpu_driver }
-  const warm = createWarmContainers(containerServices)
-  const plain = plainServices({ ...services, cpus, processes: files.processes })
-  const executors = { container: createContainerExecutor(containerServices), pack: createPackExecutor({ ...containerServices, warm, keeper: createKeeper({ program: fileURLToPath(new URL('keeper.cjs', import.meta.url)), socketPath: config.docker.socket, directory: files.items }), items: files.items }), plain: createProcessExecutor(plain) }
+  const { executors, sweep } = createExecutors({ config, services, engine, images, files, numaNodes: hardware.numaNodes, kernelLog })
   const tasks = createTasks({ services, executors, images, takesPlain: config.runner.plain_processes, onNews: (urgent) => link.news(urgent) })
+
+  const sweepLater = createSweeper(async () => {
+    await sweep()
+    await images.sweep()
+  }, closing)
 
   const link = createLink({
     url: hostUrl,
@@ -125,30 +115,11 @@ export async function createRunner(config: Config): Promise<Runner> {
     disown: tasks.disown,
     retell: tasks.retell,
     onRegistered(heartbeatSeconds) {
-      sweepOnce(heartbeatSeconds)
+      sweepLater(heartbeatSeconds)
       void neighbours?.tell()
     },
     closing,
   })
-
-  /** The Host gets two beats to ask again for what it believes to run here. */
-  let isSwept = false
-  function sweepOnce(heartbeatSeconds: number): void {
-    if (isSwept) return
-    isSwept = true
-    const sweep = async () => {
-      await setTimeout(2000 * heartbeatSeconds, undefined, { signal: closing, ref: false })
-      if (config.runner.plain_processes) await removeOrphanProcesses(plain)
-      await removeOrphans({ engine, state, hostname })
-      await warm.sweep()
-      await removeOrphanItems(files.items, state)
-      await images.sweep()
-    }
-    sweep().catch((error: unknown) => {
-      isSwept = false
-      if (!closing.aborted && !isHakuError(error, 'engine.unavailable')) console.error('[hakuriver] [runner] containers of unknown tasks could not be removed:', error)
-    })
-  }
 
   let linked: Promise<void> = Promise.resolve()
   return {

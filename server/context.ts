@@ -30,6 +30,7 @@ import { createRollbacks, type Rollbacks } from './environments/rollback.ts'
 import { createTrials } from './environments/trial.ts'
 import { createVerifications, type Verifications } from './environments/verifications.ts'
 import { createVersions, type Versions } from './environments/versions.ts'
+import { createExplanations, type Explanations } from './explain/explain.ts'
 import { checkHealth } from './health.ts'
 import { createNodes, type Nodes } from './nodes/nodes.ts'
 import { createOperations, type Operations } from './operations/operations.ts'
@@ -67,6 +68,7 @@ export interface HostContext {
   layerSources: LayerSources
   tasks: Tasks
   output: Output
+  explanations: Explanations
   health(): Promise<Health>
   /** In the order that loses nothing: shells, operations (undone), queue, state. */
   close(): Promise<void>
@@ -118,6 +120,7 @@ export async function createContext(config: Config): Promise<HostContext> {
     layerSources: createLayerSources(nodes),
     config, tokens, engine, tarballs, operations, containers, versions, verifications, packaging, terminals, nodes, tasks,
     output,
+    explanations: createExplanations({ tasks, versions }),
     deletions: createDeletions({ operations, versions, tasks }),
     diffs: createDiffs({ tarballs, versions, marks }),
     exports: createExports({ tarballs, versions, marks }),

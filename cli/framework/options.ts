@@ -9,7 +9,7 @@ export function readOption<T>(option: string, text: string | undefined, read: (t
   try {
     return read(text)
   } catch (error) {
-    throw isHakuError(error) ? new HakuError(error.code, `${option} ${error.message}`, { cause: error }) : usage(`${option} ${quote(text)}: ${errorMessage(error)}`, error)
+    throw isHakuError(error) ? new HakuError(error.code, `${option}${/^[A-Z]/.test(error.message) ? ':' : ''} ${error.message}`, { cause: error }) : usage(`${option} ${quote(text)}: ${errorMessage(error)}`, error)
   }
 }
 

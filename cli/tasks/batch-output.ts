@@ -1,9 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Task } from '#core/api/schemas.ts'
+import { type HakuError, isHakuError } from '#core/errors.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { HostClient } from '../framework/connection.ts'
 import { createLineBuffer } from '../framework/line-buffer.ts'
 import { createLimit } from '../framework/limit.ts'
+import { tell } from '../framework/output.ts'
 import { rejoin } from '../framework/rejoin.ts'
 import { followTask, type OutputWriters, waitForEnd, writersOf } from './follow.ts'
 import { copyOutput, type OutputRange } from './output.ts'
@@ -19,12 +21,21 @@ const LOOKING_SHARE = 0.05
  * indexes, or with `follow` as it comes until the batch has ended.
  *
  * @returns the batch
+ * @throws `output.not_found`, after all others, of an item whose output is gone
  */
 export async function copyBatchOutput(client: HostClient, id: string, { writers, follow, range, onTask }: { writers: OutputWriters; follow: boolean; range: OutputRange; onTask?: ((task: Task) => void) | undefined }): Promise<Task> {
   if (follow) return followItems(client, id, writers, range, onTask)
+  const missing: HakuError[] = []
   for (const item of (await begunItems(client, id)).sort((left, right) => (left.index ?? 0) - (right.index ?? 0))) {
-    await withLabel(labelOf(item), writers, (labelled) => Promise.all(writersOf(labelled).map(([name, write]) => copyOutput(client, item.id, name, { ...range, follow: false, reached: true, write }))))
+    await withLabel(labelOf(item), writers, (labelled) => Promise.all(writersOf(labelled).map(([name, write]) => copyOutput(client, item.id, name, { ...range, follow: false, reached: true, write })))).catch((error: unknown) => {
+      // The others are shown all the same.
+      if (!isHakuError(error, 'output.not_found')) throw error
+      missing.push(error)
+    })
   }
+  const [first, ...others] = missing
+  for (const { message } of others) tell(message)
+  if (first) throw first
   return client.call('getTask', { params: { id } })
 }
 

@@ -2,6 +2,8 @@ import { createReadStream } from 'node:fs'
 import type { Items } from '#core/api/schemas.ts'
 import { errorMessage } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
+import { MAX_ITEMS, parseIndexes } from '#core/tasks/index-set.ts'
+import { indexesOf } from '#core/tasks/items.ts'
 import { wholeNumber } from '../framework/numbers.ts'
 import { readOption } from '../framework/options.ts'
 import { usage } from '../framework/parse.ts'
@@ -22,10 +24,9 @@ export interface ItemsOfBatch {
 }
 
 /** The Host takes no more, and a body that is refused at its end was sent for nothing. */
-const MAX_ITEMS = 1_000_000
 const MAX_LINES_BYTES = 60 * 1024 * 1024
 
-/** @throws `usage.invalid` */
+/** @throws `usage.invalid`, `task.items_invalid` */
 export async function parseItems(args: ItemArgs): Promise<ItemsOfBatch> {
   const kinds = [args.array !== undefined && '--array', args['each-line'] !== undefined && '--each-line', args.sweep.length > 0 && '--sweep'].filter((kind) => kind !== false)
   if (kinds.length > 1) throw usage(`${kinds.join(' and ')} can not be given together: each says what the items are.`)
@@ -35,15 +36,12 @@ export async function parseItems(args: ItemArgs): Promise<ItemsOfBatch> {
   return args.array === undefined ? { items: null, parallel } : parseArray(args.array, parallel)
 }
 
-/** `lr=0.1,0.01 seed=1..10`: values, and ranges of whole numbers. @throws `usage.invalid` */
+/** `lr=0.1,0.01 seed=1..10`: values, and ranges of whole numbers. @throws `usage.invalid`, `task.items_invalid` */
 export function parseSweep(texts: readonly string[]): Extract<Items, { kind: 'sweep' }>['parameters'] {
   const words = texts.flatMap((text) => splitRaw('--sweep', text, /\s/).filter(Boolean))
   if (words.length === 0) throw usage('--sweep is empty. Write such as --sweep "lr=0.1,0.01 seed=1..10".')
   const parameters = words.map(parseParameter)
-  const twice = parameters.find(({ name }, index) => parameters.findIndex((other) => other.name === name) !== index)
-  if (twice) throw usage(`--sweep names ${quote(twice.name)} twice.`)
-  const count = parameters.reduce((product, { values }) => product * values.length, 1)
-  if (count > MAX_ITEMS) throw usage(`--sweep makes ${count} tasks; ${MAX_ITEMS} are the most.`)
+  readOption('--sweep', texts.join(' '), () => indexesOf({ kind: 'sweep', parameters }))
   return parameters
 }
 
@@ -54,7 +52,7 @@ const atATime = wholeNumber({ min: 1, max: MAX_ITEMS })
 function parseArray(text: string, parallel: number | null): ItemsOfBatch {
   const match = /^(?<indexes>[^%]*)(?:%(?<limit>.*))?$/.exec(text)
   const { indexes = '', limit } = match?.groups ?? {}
-  if (!/^\d{1,9}(?:-\d{1,9}(?::\d{1,9})?)?(?:,\d{1,9}(?:-\d{1,9}(?::\d{1,9})?)?)*$/.test(indexes)) throw usage(`--array ${quote(text)} is not a list of indexes. Write such as 1-1000, 1,3,7-9, 0-100:10 or 1-1000%50.`)
+  readOption('--array', indexes, parseIndexes)
   if (limit !== undefined && parallel !== null) throw usage(`--array ${quote(text)} and --parallel both say how many at a time.`)
   return { items: { kind: 'array', indexes }, parallel: readOption(`--array ${quote(text)}:`, limit, atATime) ?? parallel }
 }

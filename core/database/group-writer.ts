@@ -1,4 +1,5 @@
 import type { SqliteStatement } from 'kysely'
+import { HakuError } from '../errors.ts'
 import { connect } from './connect.ts'
 
 /** A statement as Kysely compiles it. */
@@ -23,7 +24,7 @@ export interface Write {
 export interface GroupWriter {
   /** Resolves when it is written. What was asked for earlier is written earlier. */
   write(write: Write): Promise<void>
-  /** Writes what is due. */
+  /** Writes what is due; what is asked for afterwards is refused. */
   close(): void
 }
 
@@ -32,6 +33,7 @@ export function createGroupWriter(file: string): GroupWriter {
   const database = connect(file)
   const prepared = new Map<string, SqliteStatement>()
   const due: Due[] = []
+  let isClosed = false
   let isFull: boolean | undefined
 
   function prepare(sql: string): SqliteStatement {
@@ -89,11 +91,13 @@ export function createGroupWriter(file: string): GroupWriter {
   return {
     write(write) {
       return new Promise((resolve, reject) => {
+        if (isClosed) throw new HakuError('host.stopping', 'The Host is stopping, and stores nothing more.')
         if (due.length === 0) setImmediate(flushSome)
         due.push({ ...write, resolve, reject })
       })
     },
     close() {
+      isClosed = true
       if (due.length > 0) settle(due.splice(0))
       database.close()
     },

@@ -20,9 +20,7 @@ export function parseTarget(text: string): Target {
   if (!groups?.['node'] || !isNodeName(groups['node'])) {
     throw new HakuError('target.invalid', `${quote(text)} is not a target. Write HOST, HOST:NUMA, HOST::GPU,GPU or HOST:NUMA::GPU,GPU, such as node1, node1:0 or node1::0,1.`)
   }
-  return {
-    node: groups['node'],
-    ...(groups['numa'] !== undefined && { numaNode: Number(groups['numa']) }),
-    ...(groups['gpus'] !== undefined && { gpus: groups['gpus'].split(',').map(Number) }),
-  }
+  const gpus = groups['gpus']?.split(',').map(Number)
+  if (gpus && new Set(gpus).size < gpus.length) throw new HakuError('target.invalid', `${quote(text)} names a GPU twice. Name each once.`)
+  return { node: groups['node'], ...(groups['numa'] !== undefined && { numaNode: Number(groups['numa']) }), ...(gpus && { gpus }) }
 }

@@ -49,8 +49,8 @@ const BACKOFF = { firstMs: 500, maxMs: 15_000 }
 /** Most tasks are short: their steps within this time make one report. */
 const GATHER_MS = 50
 const MAX_REPORTS = 1000
-/** A beat that comes so many intervals late: the process was stopped, or the machine asleep. */
-const FROZEN_BEATS = 3
+/** A beat that comes after so many intervals: the process was stopped, or the machine asleep. */
+const FROZEN_BEATS = 2
 
 /** The Runner's way to its Host. Nothing that goes wrong with it ends it, and each reason is logged once. */
 export function createLink(options: LinkOptions): Link {
@@ -99,9 +99,9 @@ export function createLink(options: LinkOptions): Link {
   /** Beats until the Host wants a new registration. */
   async function beatOn(heartbeatSeconds: number): Promise<void> {
     for (;;) {
-      const slept = performance.now()
+      const slept = startWatch()
       await setTimeout(heartbeatSeconds * 1000, undefined, { signal: closing })
-      if (performance.now() - slept > FROZEN_BEATS * heartbeatSeconds * 1000) {
+      if (slept() > FROZEN_BEATS * heartbeatSeconds * 1000) {
         console.error('[hakuriver] [runner] this Runner did not run for some time: it asks the Host what is still wanted')
         options.retell()
       }
@@ -175,6 +175,12 @@ export function createLink(options: LinkOptions): Link {
 }
 
 // --- internal ---
+
+/** @returns a function that tells the milliseconds since then. The one clock stands still while the machine sleeps, and people set the other. */
+function startWatch(): () => number {
+  const [monotonic, wall] = [performance.now(), Date.now()]
+  return () => Math.max(performance.now() - monotonic, Date.now() - wall)
+}
 
 async function readToken(file: string): Promise<string> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import type { Execution, TaskOrder } from '#core/api/schemas.ts'
 import { errorMessage, type ErrorKind, type HakuError, isHakuError } from '#core/errors.ts'
@@ -35,6 +36,8 @@ export function createDeliveries({ store, dispatcher, toOrder }: DeliveriesOptio
   /** Executions whose node has answered a kill. */
   const killed = new Set<string>()
   const closing = new AbortController()
+  // One for each delivery that waits.
+  setMaxListeners(0, closing.signal)
 
   async function take(task: TaskRecord, action: 'run' | 'kill'): Promise<void> {
     const node = task.node ?? ''

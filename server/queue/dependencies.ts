@@ -111,6 +111,6 @@ function judge({ on, task: id }: Dependency, task: TaskRecord | undefined): Unme
   if (!isFinal(state)) return { isImpossible: false, message: `Waits for the task ${id} to ${wanted}; it is ${state}.` }
   const isMet = on === 'any' || (on === 'ok') === (state === 'succeeded')
   if (isMet) return null
-  if (state === 'lost' && task.reason === 'node_unreachable') return { isImpossible: false, message: `Waits for the task ${id} to ${wanted}; it is lost with its node, and may come back with it.` }
+  if (state === 'lost' && (task.reason === 'node_unreachable' || task.reason === 'items')) return { isImpossible: false, message: `Waits for the task ${id} to ${wanted}; it is lost with its node, and may come back with it.` }
   return { isImpossible: true, message: `It was to run once the task ${id} would ${wanted}, and that one ended: ${state.replaceAll('_', ' ')}.` }
 }

@@ -1,8 +1,8 @@
 import { isFinal } from '#core/tasks/states.ts'
 import { createReservations, type Reservations } from './reservations.ts'
-import type { TaskRecord } from './task-record.ts'
+import { mayComeBack, type TaskRecord } from './task-record.ts'
 
-/** Everything that has not ended, in memory, by whatever it is looked for. */
+/** Everything that has not ended, or may come back, in memory, by whatever it is looked for. */
 export interface LiveTasks {
   get(id: string): TaskRecord | undefined
   values(): IterableIterator<TaskRecord>
@@ -12,6 +12,8 @@ export interface LiveTasks {
   waiting(): TaskRecord[]
   /** What a node was given. */
   onNode(hostname: string): TaskRecord[]
+  /** What was lost with a node, and may come back with it. */
+  lostOn(hostname: string): TaskRecord[]
   /** Items that have a row. */
   itemsOf(batchId: string): TaskRecord[]
   reservations: Reservations
@@ -21,6 +23,8 @@ export function createLiveTasks(): LiveTasks {
   const tasks = new Map<string, TaskRecord>()
   const byNode = new Map<string, Set<string>>()
   const byBatch = new Map<string, Set<string>>()
+  const lost = new Map<string, TaskRecord>()
+  const lostByNode = new Map<string, Set<string>>()
   const reservations = createReservations()
   /** Ids in their order, and some that wait no longer. */
   let queue: string[] = []
@@ -47,6 +51,9 @@ export function createLiveTasks(): LiveTasks {
       if (isFinal(after.state)) tasks.delete(id)
       else tasks.set(id, after)
       index(byNode, before && nodeOf(before), nodeOf(after), id)
+      if (mayComeBack(after)) lost.set(id, after)
+      else lost.delete(id)
+      index(lostByNode, before && lostNodeOf(before), lostNodeOf(after), id)
       index(byBatch, before && liveBatchOf(before), liveBatchOf(after), id)
       reservations.change(before, after)
       if (isWaiting(after)) enqueue(before, after)
@@ -64,6 +71,7 @@ export function createLiveTasks(): LiveTasks {
       return records
     },
     onNode: (hostname) => records(tasks, byNode.get(hostname)),
+    lostOn: (hostname) => records(lost, lostByNode.get(hostname)),
     itemsOf: (batchId) => records(tasks, byBatch.get(batchId)),
   }
 }
@@ -82,6 +90,10 @@ export function isWaiting({ state, items }: TaskRecord): boolean {
 
 function nodeOf({ node, state }: TaskRecord): string | undefined {
   return node === null || isFinal(state) ? undefined : node
+}
+
+function lostNodeOf(record: TaskRecord): string | undefined {
+  return mayComeBack(record) ? (record.node ?? undefined) : undefined
 }
 
 function liveBatchOf({ batch, state }: TaskRecord): string | undefined {

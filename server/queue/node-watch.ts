@@ -2,7 +2,7 @@ import type { Execution } from '#core/api/schemas.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
 import { type Deliveries, ending } from './deliveries.ts'
-import type { TaskRecord } from './task-record.ts'
+import { mayComeBack, type TaskRecord } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
 
 export interface NodeWatchOptions {
@@ -24,7 +24,10 @@ export function watchNodes({ store, nodes, deliveries, onRoom, guard }: NodeWatc
   const unwanted = createBeatCount()
 
   async function lose(tasks: readonly TaskRecord[], reason: 'node_unreachable' | 'node_forgot' | 'node_removed', message: string): Promise<void> {
-    await Promise.all(tasks.map(({ id, instance }) => store.update(id, (task) => (isFinal(task.state) || task.instance !== instance ? undefined : ending(task, { state: 'lost', reason, message })), 'host')))
+    await Promise.all(tasks.map(({ id, instance }) => store.update(id, (task) => {
+      if (task.instance !== instance || (isFinal(task.state) && !mayComeBack(task))) return undefined
+      return isFinal(task.state) ? { reason, message } : ending(task, { state: 'lost', reason, message })
+    }, 'host')))
   }
 
   /** What the node is known to have, and what it would be a second start to give to another one. */
@@ -34,14 +37,14 @@ export function watchNodes({ store, nodes, deliveries, onRoom, guard }: NodeWatc
 
   async function compare(node: NodeRecord, executions: readonly Execution[]): Promise<void> {
     const known = new Set(executions.map(keyOf))
-    const gone = missing.count(node.hostname, store.live.onNode(node.hostname).filter((task) => task.sequence > 0 && !known.has(keyOf(task))))
+    const expected = [...store.live.onNode(node.hostname).filter(({ sequence }) => sequence > 0), ...store.live.lostOn(node.hostname)]
+    const gone = missing.count(node.hostname, expected.filter((task) => !known.has(keyOf(task))))
     await lose(gone, 'node_forgot', `The node ${node.hostname} does not know the task any more.`)
-    const strangers = executions.filter(({ id, instance }) => !isOn(store.live.get(id), node, instance))
-    const found = await Promise.all(strangers.map(async (execution) => ({ execution, task: await store.find(execution.id) })))
-    const lost = found.flatMap(({ task, execution }) => (task?.state === 'lost' && isOn(task, node, execution.instance) ? [task] : []))
+    const lost = store.live.lostOn(node.hostname).filter((task) => known.has(keyOf(task)))
     await Promise.all(lost.map(deliveries.revive))
-    const others = found.filter(({ task, execution }) => !(task && isOn(task, node, execution.instance) && !isFinal(task.state)) && !lost.some(({ id }) => id === execution.id))
-    await Promise.all(unwanted.count(node.hostname, others.map(({ execution }) => execution)).map((execution) => deliveries.drop(node.hostname, execution)))
+    const wanted = new Set([...store.live.onNode(node.hostname), ...lost].map(keyOf))
+    const strangers = executions.filter((execution) => !wanted.has(keyOf(execution)))
+    await Promise.all(unwanted.count(node.hostname, strangers).map((execution) => deliveries.drop(node.hostname, execution)))
   }
 
   const onHeartbeat = (node: NodeRecord, executions: Execution[]) => guard(compare(node, executions))
@@ -49,7 +52,7 @@ export function watchNodes({ store, nodes, deliveries, onRoom, guard }: NodeWatc
   const onRemoved = (node: NodeRecord) => {
     missing.forget(node.hostname)
     unwanted.forget(node.hostname)
-    guard(lose(store.live.onNode(node.hostname), 'node_removed', `The node ${node.hostname} was removed.`))
+    guard(lose([...store.live.onNode(node.hostname), ...store.live.lostOn(node.hostname)], 'node_removed', `The node ${node.hostname} was removed.`))
     onRoom()
   }
   nodes.events.on('online', onRoom).on('drain', onRoom).on('heartbeat', onHeartbeat).on('offline', onOffline).on('removed', onRemoved)
@@ -64,10 +67,6 @@ export function watchNodes({ store, nodes, deliveries, onRoom, guard }: NodeWatc
 
 function keyOf({ id, instance }: Execution): string {
   return `${id}-${instance}`
-}
-
-function isOn(task: TaskRecord | undefined, node: NodeRecord, instance: number): boolean {
-  return task !== undefined && task.node === node.hostname && task.instance === instance
 }
 
 /** Those that were told in so many heartbeats of a node one after the other. */

@@ -2,7 +2,7 @@ import type { Execution, TaskReport } from '#core/api/schemas.ts'
 import { canTransition, isFinal } from '#core/tasks/states.ts'
 import { tryAgain } from './retries.ts'
 import type { Suspicion } from '../environments/verifications.ts'
-import type { TaskRecord } from './task-record.ts'
+import { mayComeBack, type TaskRecord } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
 
 /** What to do with a report: nothing (heard before), refuse (the node must end this execution), or change the task. */
@@ -11,6 +11,8 @@ export type ReportVerdict = 'known' | 'refused' | Partial<TaskRecord>
 /** Judges what a node reports of an execution. A pure function; each branch is one promise of the queue. */
 export function judgeReport(record: TaskRecord | undefined, node: string, report: TaskReport, now = Date.now()): ReportVerdict {
   if (!record || record.node !== node || record.instance !== report.instance) return 'refused'
+  // What nobody waited for any more may have ended, and may not go on: its place was given away.
+  if (record.state === 'lost' && !mayComeBack(record) && !isFinal(report.state)) return 'refused'
   // A task taken for lost comes back with whatever its node says, heard before or not.
   if (report.sequence <= record.sequence && record.state !== 'lost') return 'known'
   const ended = isFinal(record.state) && record.state !== 'lost'

@@ -8,7 +8,7 @@ import type { TaskStore } from './task-store.ts'
  * The submission that repeats a task, an item or a batch: the same version, command, variables, mounts and limits. What it had to wait for has
  * been, and is left out: dependencies, a time, a hold.
  */
-export async function repetitionOf(task: TaskRecord, { latest, submitter }: RerunBody, store: Pick<TaskStore, 'queries'>): Promise<SubmitBody> {
+export async function repetitionOf(task: TaskRecord, { latest, submitter, key }: RerunBody, store: Pick<TaskStore, 'queries'>): Promise<SubmitBody> {
   const { pinned: _pinned, kind: _kind, arrayIndexes, after: _after, at: _at, ...spec } = specOf(task)
   const { environment, version, priority, items } = task
   return submitBody.parse({
@@ -19,6 +19,7 @@ export async function repetitionOf(task: TaskRecord, { latest, submitter }: Reru
     ...(!latest && version !== null && { version }),
     priority,
     submitter,
+    key,
   })
 }
 

@@ -1,7 +1,7 @@
 import { holdsResources } from '#core/tasks/states.ts'
 import type { Reserved } from '../nodes/node-record.ts'
 import type { PlacedTask } from '../scheduler/types.ts'
-import type { TaskRecord } from './task-record.ts'
+import { mayComeBack, type TaskRecord } from './task-record.ts'
 
 /** What tasks hold on nodes, kept up with each change of a task. */
 export interface Reservations {
@@ -58,8 +58,8 @@ export function createReservations(): Reservations {
 
 // --- internal ---
 
-function placeOf({ node, state }: TaskRecord): string | undefined {
-  return node !== null && holdsResources(state) ? node : undefined
+function placeOf(record: TaskRecord): string | undefined {
+  return record.node !== null && (holdsResources(record.state) || mayComeBack(record)) ? record.node : undefined
 }
 
 function toPlaced(record: TaskRecord): PlacedTask {

@@ -62,7 +62,7 @@ export function createSubmissions({ store, versions, nodes, rules }: Submissions
       forgetOldKeys()
       const running = pending.get(key)
       if (running) return running
-      const work = findEarlier(key).then((earlier) => earlier ?? create(body, user))
+      const work = findEarlier(key).then((earlier) => earlier ?? create(body, user, options?.isRepetition))
       pending.set(key, work)
       return work.finally(() => pending.delete(key))
     },

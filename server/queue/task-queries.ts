@@ -1,6 +1,6 @@
 import type { Kysely, SelectQueryBuilder } from 'kysely'
 import { decodeTime, encodeTime } from 'ulid'
-import type { Execution, TaskQuery } from '#core/api/schemas.ts'
+import type { TaskQuery } from '#core/api/schemas.ts'
 import { isFinal, type TaskState, taskStates } from '#core/tasks/states.ts'
 import type { Tables } from '../database/tables.ts'
 import { type BatchTally, countChange, createTally } from './batch-counts.ts'
@@ -14,8 +14,8 @@ export interface TaskQueries {
   find(id: string): Promise<TaskRecord | undefined>
   /** All that have not ended. */
   unfinished(): Promise<TaskRecord[]>
-  /** Those that are taken for lost. */
-  lost(executions: readonly Execution[]): Promise<TaskRecord[]>
+  /** All that were lost with their nodes, and may come back with them. */
+  outOfSight(): Promise<TaskRecord[]>
   /** Ids of a batch's items that have a row and are in one of these states. */
   itemsIn(batchNumber: number, states: readonly TaskState[]): Promise<string[]>
   /** Indexes of all items that have a row. */
@@ -35,8 +35,6 @@ const columns = [
   'not_before', 'gpu_ids', 'numa_node', 'submitted', 'started', 'finished', 'sequence', 'stdout_bytes', 'stderr_bytes', 'size', 'pending', 'unplaced', 'counts',
 ] as const
 const liveStates = taskStates.filter((state) => !isFinal(state))
-/** SQLite bounds the number of values in a statement. */
-const IDS_AT_A_TIME = 500
 
 export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
   /** Rows, each with its own spec or its batch's. */
@@ -57,12 +55,6 @@ export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
   async function firstNumberSince(time: number): Promise<number> {
     const first = await database.selectFrom('tasks').select(['number', 'size']).where('id', '>=', encodeTime(Math.max(0, time), 10).toLowerCase()).orderBy('id').limit(1).executeTakeFirst()
     return first ? first.number - (first.size ?? 0) : Number.MAX_SAFE_INTEGER
-  }
-
-  async function inParts<T>(ids: readonly string[], read: (part: string[]) => Promise<T[]>): Promise<T[]> {
-    const found: T[] = []
-    for (let start = 0; start < ids.length; start += IDS_AT_A_TIME) found.push(...(await read(ids.slice(start, start + IDS_AT_A_TIME))))
-    return found
   }
 
   /** One half of a list: what stands on top, or items. Each is read from an index of its own. */
@@ -100,9 +92,8 @@ export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
     async unfinished() {
       return withSharedSpecs(await wholeRows().where('tasks.state', 'in', liveStates).execute())
     },
-    async lost(executions) {
-      const found = await inParts(executions.map(({ id }) => id), (ids) => wholeRows().where('tasks.id', 'in', ids).where('tasks.state', '=', 'lost').execute())
-      return found.map((row) => fromRow(row)).filter((task) => executions.some(({ id, instance }) => id === task.id && instance === task.instance))
+    async outOfSight() {
+      return withSharedSpecs(await wholeRows().where('tasks.state', '=', 'lost').where('tasks.reason', '=', 'node_unreachable').where('tasks.node', 'is not', null).execute())
     },
     async itemsIn(batchNumber, states) {
       const found = await database.selectFrom('tasks').select('id').where('batch', '=', batchNumber).where('state', 'in', states).orderBy('number').execute()

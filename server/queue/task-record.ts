@@ -53,6 +53,11 @@ export interface BatchRecord {
 export type UnplacedEnd = 'killed' | 'failed'
 export type StateCounts = Partial<Record<TaskState, number>>
 
+/** Lost with its node, and maybe only out of sight: what it reserved there stays reserved until the node has told. */
+export function mayComeBack({ state, reason, node }: Pick<TaskRecord, 'state' | 'reason' | 'node'>): boolean {
+  return state === 'lost' && reason === 'node_unreachable' && node !== null
+}
+
 /** The id of an item's batch; `undefined` for what is no item. */
 export function batchIdOf(id: string): string | undefined {
   const dot = id.indexOf('.')

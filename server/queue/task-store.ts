@@ -18,7 +18,7 @@ import { createTurns } from '../turns.ts'
 /** Tasks, batches and items: on disk all of them, in memory what has not ended. */
 export interface TaskStore {
   /** Everything that has not ended. */
-  live: Pick<LiveTasks, 'get' | 'values' | 'waiting' | 'onNode' | 'itemsOf' | 'reservations'>
+  live: Pick<LiveTasks, 'get' | 'values' | 'waiting' | 'onNode' | 'lostOn' | 'itemsOf' | 'reservations'>
   /** What is on the disk. */
   queries: TaskQueries
   /** A number that no task has, and room for `items` ahead of it. */
@@ -70,6 +70,7 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
   const changes = new EventEmitter<TaskStoreEvents>()
   changes.setMaxListeners(0)
   let lastNumber = (await queries.nextNumber()) - 1
+  for (const record of await queries.outOfSight()) live.put(undefined, record)
   for (const record of await queries.unfinished()) {
     live.put(undefined, record)
     if (record.items) tallies.set(record.id, await queries.tally(record.number))

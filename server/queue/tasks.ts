@@ -22,7 +22,7 @@ import { takeReports } from './reports.ts'
 import { repetitionOf } from './rerun.ts'
 import { retryTask } from './retry.ts'
 import { createSubmissions } from './submissions.ts'
-import type { TaskRecord } from './task-record.ts'
+import { mayComeBack, type TaskRecord } from './task-record.ts'
 import { type TaskRules, toOrder } from './task-rules.ts'
 import type { TaskStore } from './task-store.ts'
 import { toDetails, toTask } from './task-view.ts'
@@ -87,7 +87,7 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
   const endings = createEndings(store)
 
   const onChange = (after: TaskRecord, before: TaskRecord) => {
-    if (isWaiting(after) || (holdsResources(before.state) && !holdsResources(after.state))) placing.soon()
+    if (isWaiting(after) || (isPlaced(before) && !isPlaced(after))) placing.soon()
   }
   store.changes.on('added', placing.soon)
   store.changes.on('change', onChange)
@@ -169,6 +169,10 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
 }
 
 // --- internal ---
+
+function isPlaced(task: TaskRecord): boolean {
+  return holdsResources(task.state) || mayComeBack(task)
+}
 
 function byUser(user = ''): string {
   return user === '' ? 'user' : `user ${user}`

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { hostApi } from '#core/api/host.ts'
@@ -7,6 +7,7 @@ import type { BehaviourOptions } from '../fleet/behaviour.ts'
 import type { FleetCounters } from '../fleet/ledger.ts'
 import { processCpuSeconds, processMegabytes } from '../process.ts'
 import { type Check, checkRun } from './checks.ts'
+import { databaseBytes } from './database-size.ts'
 import { publishEnvironment } from './environment.ts'
 import { type FleetProcess, startFleet } from './fleet.ts'
 import { type SimulatedHost, startHost } from './host.ts'
@@ -72,9 +73,8 @@ export async function simulate(options: SimulationOptions): Promise<Simulation> 
       throw new Error(`the Host has ended by itself:\n${log}`)
     })
     const measured = await Promise.race([measure(options, host, fleet), died, aborted(options.signal)])
-    // Only then the database is one file.
     await host.stop()
-    return { ...measured, registerSeconds, databaseBytesPerTask: statSync(host.database).size / options.tasks }
+    return { ...measured, registerSeconds, databaseBytesPerTask: databaseBytes(host.database) / options.tasks }
   } finally {
     await fleet?.stop()
     await host?.stop()

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { HakuError } from '#core/errors.ts'
 import { usePrograms } from './support/programs.ts'
 import { batch, endedBatch, endedTask, itemOf, task } from './support/samples.ts'
-import { startStubHost } from './support/stub-host.ts'
+import { startStubHost, type StubRequest } from './support/stub-host.ts'
 import { createTaskModel } from './support/task-model.ts'
 
 const programs = usePrograms()
@@ -132,6 +132,17 @@ describe('of a batch', () => {
     model.task(`${batch.id}.1`).end(2)
     model.task(batch.id).set(endedBatch)
     expect(await running.finished).toEqual({ code: 2, stdout: '1: x\n', stderr: `Batch ${batch.id} failed: 1 of 3 items failed.\n` })
+  })
+
+  it('shows the others where that of an item is gone, and ends with 3', async () => {
+    const model = createTaskModel(endedBatch, ...[1, 2].map((index) => itemOf(index, { state: 'succeeded', instance: 1 })))
+    model.task(`${batch.id}.2`).print('stdout', 'there\n')
+    const getTaskStdout = (request: StubRequest) => {
+      if (request.params['id'] === `${batch.id}.1`) throw new HakuError('output.not_found', 'It was cleaned up.')
+      return model.answers.getTaskStdout?.(request)
+    }
+    const host = await startStubHost({ answers: { ...model.answers, getTaskStdout } })
+    expect(await programs.run('hakuriver.task', ['stdout', batch.id], { env: host.env })).toEqual({ code: 3, stdout: '2: there\n', stderr: 'hakuriver task: It was cleaned up.\n' })
   })
 
   it('an item that can not be read is told, and ends it', async () => {

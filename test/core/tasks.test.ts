@@ -50,7 +50,7 @@ describe('targets', () => {
     expect(parseTarget(text)).toEqual(target)
   })
 
-  it.each(['', ':0', 'node1:', 'node1::', 'node1::a', 'node 1', 'node1:x', '-n'])('refuses %j', (text) => {
+  it.each(['', ':0', 'node1:', 'node1::', 'node1::a', 'node 1', 'node1:x', '-n', 'node1::1,1', 'node1::1,01'])('refuses %j', (text) => {
     expect(() => parseTarget(text)).toThrow(expect.objectContaining({ code: 'target.invalid' }))
   })
 })

@@ -175,9 +175,9 @@ describe('a version that a node says is damaged', () => {
     await host.register('a')
     await host.register('b')
     const task = await host.submit('my-env')
-    const stranger = (await host.tasks.get(task.id)).node === 'a' ? 'b' : 'a'
     await host.node.ordered(task.id)
-    expect(await host.tasks.report(stranger, stranger, [host.node.report(task.id, { state: 'failed', damage })])).toMatchObject({ unknown: [task.id] })
+    const stranger = (await host.tasks.get(task.id)).node === 'a' ? 'b' : 'a'
+    expect(await host.tasks.report(stranger, stranger, [host.node.report(task.id, { state: 'failed', damage })])).toMatchObject({ unknown: [{ id: task.id, instance: 1 }] })
     expect(host.marks.get('my-env', 20).damage).toBeNull()
   })
 })
@@ -258,7 +258,7 @@ describe('a preview', () => {
     await host.register('a')
     await host.tasks.submit(submitBody.parse({ command: ['true'], environment: 'my-env', cores: 4 }))
     await host.submit('my-env')
-    expect((await preview({ version: 10 })).tasks).toEqual([{ target: null, node: null, place: 2, message: 'Waits for 1 free core.', syncBytes: null }])
+    expect((await preview({ version: 10 })).tasks).toEqual([{ target: null, node: null, place: 2, message: 'Waits for 1 core.', syncBytes: null }])
     expect((await preview({ targets: ['a'] })).tasks).toMatchObject([{ node: 'a', place: 2, syncBytes: sizeOf(current) }])
   })
 

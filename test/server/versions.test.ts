@@ -337,7 +337,7 @@ describe('a test of a new version', () => {
 
   it('is killed when cancelled', async () => {
     const { ended, id } = await begin()
-    await expect.poll(() => phases.at(-1)).toContain('No node has registered yet')
+    await expect.poll(() => phases.at(-1), { timeout: 10_000 }).toContain('No node has registered yet')
     controller.abort(new Error('cancelled'))
     await expect(ended).rejects.toThrow('cancelled')
     expect(await host.tasks.get(id)).toMatchObject({ state: 'killed' })

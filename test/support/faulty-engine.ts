@@ -5,6 +5,8 @@ export interface Faults {
   /** Fails the calls of this method with `error`, until it is unset. */
   failOn?: keyof Engine | undefined
   error?: Error
+  /** The same, but it does all the same what it was asked for. */
+  failAfter?: keyof Engine | undefined
   /** Nothing answers any more. */
   isDown?: boolean
   /** As one whose containers have no writable layer that can be read. */
@@ -22,6 +24,7 @@ export function withFaults(engine: Engine, faults: Faults): Engine {
         if (faults.isDown) throw new HakuError('engine.unavailable', 'The Docker Engine is away.')
         if (faults.failOn === method) throw faults.error ?? new Error(`${method} fails`)
         const answer = await (target[method] as (...parameters: unknown[]) => unknown)(...args)
+        if (faults.failAfter === method) throw faults.error ?? new Error(`${method} fails`)
         return faults.hidesUpperDir && method === 'inspectContainer' && answer ? { ...answer, upperDir: undefined } : answer
       }
     },

@@ -1,9 +1,9 @@
 import { isHakuError } from '#core/errors.ts'
-import { labels, taskContainerName } from '#core/paths.ts'
+import { labels } from '#core/paths.ts'
 import { type EndDetails, type Executor, OutputLost, type OutputStream } from '../executor.ts'
 import { TaskFailure } from '../task-failure.ts'
 import type { TaskRun } from '../task-run.ts'
-import { createTaskContainer, findTaskContainer, instanceOf } from './create-container.ts'
+import { createTaskContainer, findOwnContainer, findTaskContainer, instanceOf } from './create-container.ts'
 import { untilEngineAnswers } from './engine-retry.ts'
 import { waitForExit } from './exit.ts'
 import { readInitFailure } from './init-failure.ts'
@@ -73,7 +73,12 @@ export function createContainerExecutor(services: ContainerServices): Executor {
 
     pause: (run) => engine.pauseContainer(idOf(run)),
     resume: (run) => engine.unpauseContainer(idOf(run)),
-    remove: ({ handle, order }) => engine.removeContainer(handle ?? taskContainerName(order.id, order.instance)),
+
+    async remove(record) {
+      // One that has the name may be somebody else's.
+      const id = record.handle ?? (await findOwnContainer(record.order, services))?.id
+      if (id !== undefined) await engine.removeContainer(id)
+    },
   }
 
   async function sendSignal(run: TaskRun, signal: string): Promise<void> {

@@ -1,4 +1,4 @@
-import type { SyncProgress, VersionOrder } from '#core/api/schemas.ts'
+import type { Execution, SyncProgress, VersionOrder } from '#core/api/schemas.ts'
 import type { ContainerDetails, ContainerSpec, ContainerStatus } from '#core/engine/engine.ts'
 import { isHakuError } from '#core/errors.ts'
 import { labels, taskContainerName } from '#core/paths.ts'
@@ -50,11 +50,18 @@ export async function createFromImage(run: TaskRun, services: ContainerServices,
   }
 }
 
-/** The execution's container on this node's Engine, if there is one and it is ours. */
-export async function findTaskContainer(run: TaskRun, { engine, closing, hostname }: ContainerServices): Promise<TaskContainer | undefined> {
-  const { id, instance } = run.record.order
-  const found = await untilEngineAnswers(run, closing, () => engine.inspectContainer(run.record.handle ?? taskContainerName(id, instance)))
-  return found && isOf(found, { id, instance }, hostname) ? { id: found.id, started: found.started, finished: found.finished, status: foundStatus(found.status) } : undefined
+/** The execution's container on this node's Engine, by its handle if it has one, if there is one and it is ours. */
+export async function findTaskContainer(run: TaskRun, services: ContainerServices): Promise<TaskContainer | undefined> {
+  const { order, handle } = run.record
+  const found = await untilEngineAnswers(run, services.closing, () => findOwnContainer(order, services, handle))
+  return found && { id: found.id, started: found.started, finished: found.finished, status: foundStatus(found.status) }
+}
+
+/** The same, asked once. @throws `engine.*` */
+export async function findOwnContainer({ id, instance }: Execution, { engine, hostname }: Pick<ContainerServices, 'engine' | 'hostname'>, handle: string | null = null): Promise<ContainerDetails | undefined> {
+  const found = await engine.inspectContainer(handle ?? taskContainerName(id, instance))
+  const isOurs = found?.labels[labels.task] === id && instanceOf(found) === instance && found.labels[labels.node] === hostname
+  return isOurs ? found : undefined
 }
 
 /** Which instance a container with our labels is of: the first did not have the label before there were more. */
@@ -63,10 +70,6 @@ export function instanceOf(found: Pick<ContainerDetails, 'labels'>): number {
 }
 
 // --- internal ---
-
-function isOf(found: ContainerDetails, { id, instance }: { id: string; instance: number }, hostname: string): boolean {
-  return found.labels[labels.task] === id && instanceOf(found) === instance && found.labels[labels.node] === hostname
-}
 
 function foundStatus(status: ContainerStatus): Found['status'] {
   if (status === 'created' || status === 'running' || status === 'paused') return status

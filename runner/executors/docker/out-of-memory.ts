@@ -66,10 +66,10 @@ const KILLED = 137
 const FLAG_PATIENCE_MS = 600
 const FLAG_POLL_MS = 100
 /** Between the kill and the moment in which the Runner looks. */
-const RECENT_MS = 5000
+const RECENT_MS = 2000
 const ITEM_RECENT_MS = 1000
 /** What is ended is the largest process of those that have hit the limit together. */
-const LEAST_PART = 4
+const LEAST_PART = 2
 
 /** The kernel names at most ten within five seconds: of the others it tells only how large they were. */
 function mayBeOf({ cgroup, isLimit, rssBytes, time }: OomKill, { exitCode, memoryBytes }: EndedContainer): boolean {

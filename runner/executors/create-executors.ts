@@ -1,0 +1,60 @@
+import { fileURLToPath } from 'node:url'
+import type { NumaNode } from '#core/api/schemas.ts'
+import type { Config } from '#core/config/schema.ts'
+import type { Engine } from '#core/engine/engine.ts'
+import type { runnerStatePaths } from '#core/paths.ts'
+import { readOwnCpus } from '../hardware/cpu-list.ts'
+import type { KernelLog } from '../hardware/kernel-log.ts'
+import { plainServices } from '../processes/plain.ts'
+import { createProcessExecutor } from '../processes/process-executor.ts'
+import { removeOrphanProcesses } from '../processes/remove.ts'
+import type { Images } from '../sync/images.ts'
+import { createContainerExecutor } from './docker/container-executor.ts'
+import { createCpuAllocator } from './docker/cpus.ts'
+import { removeOrphans } from './docker/orphans.ts'
+import { createOutOfMemory } from './docker/out-of-memory.ts'
+import type { Executors } from './executor.ts'
+import { removeOrphanItems } from './pack/item-files.ts'
+import { createKeeper } from './pack/keepers.ts'
+import { createPackExecutor } from './pack/pack-executor.ts'
+import { createWarmContainers } from './pack/warm-containers.ts'
+import type { ExecutorServices } from './services.ts'
+
+export interface ExecutorsOptions {
+  config: Pick<Config, 'docker' | 'runner'>
+  services: ExecutorServices
+  engine: Engine
+  images: Images
+  files: ReturnType<typeof runnerStatePaths>
+  numaNodes: readonly NumaNode[]
+  kernelLog: KernelLog | undefined
+}
+
+/** All sorts of executions of this node. */
+export interface NodeExecutors {
+  executors: Executors
+  /** Ends and removes what belongs to no execution that this node's state knows. @throws `engine.*`, `internal.error` */
+  sweep(): Promise<void>
+}
+
+export function createExecutors({ config: { docker, runner }, services, engine, images, files, numaNodes, kernelLog }: ExecutorsOptions): NodeExecutors {
+  const { state, hostname, closing } = services
+  const cpus = createCpuAllocator({ mode: docker.cpu_limit, state, numaNodes, cpus: readOwnCpus() })
+  const containers = { ...services, engine, images, cpus, outOfMemory: createOutOfMemory({ log: kernelLog, closing }), gpuDriver: docker.gpu_driver }
+  const warm = createWarmContainers(containers)
+  const keeper = createKeeper({ program: fileURLToPath(new URL('keeper.cjs', import.meta.url)), socketPath: docker.socket, directory: files.items })
+  const plain = plainServices({ ...services, cpus, processes: files.processes })
+  return {
+    executors: {
+      container: createContainerExecutor(containers),
+      pack: createPackExecutor({ ...containers, warm, keeper, items: files.items }),
+      plain: createProcessExecutor(plain),
+    },
+    async sweep() {
+      if (runner.plain_processes) await removeOrphanProcesses(plain)
+      await removeOrphans({ engine, state, hostname })
+      await warm.sweep()
+      await removeOrphanItems(files.items, state)
+    },
+  }
+}

@@ -1,0 +1,167 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createQueueHost, type QueueHost } from './support/queue-host.ts'
+
+let host: QueueHost
+beforeEach(async () => {
+  host = await createQueueHost()
+})
+afterEach(() => host.dispose())
+
+const nobodyWants = (id: string, instance: number) => ({ acknowledged: [], unknown: [{ id, instance }] })
+
+describe('a node that is silent', () => {
+  it('loses its tasks, and brings them back as they are', async () => {
+    await host.register('a')
+    const [running, done, fresh] = [await host.submitOne(), await host.submitOne(), await host.submitOne()]
+    for (const id of [running, done]) {
+      await host.node.ordered(id)
+      await host.report(id, { state: 'running' })
+    }
+    await host.node.ordered(fresh)
+    const end = host.node.report(done, { state: 'succeeded', exitCode: 0 })
+    host.silence('a')
+    for (const id of [running, done]) expect(await host.ended(id)).toMatchObject({ state: 'lost', reason: 'node_unreachable' })
+    expect(host.tasks.toNode(host.nodes.get('a')).coresReserved).toBeLessThanOrEqual(1)
+    await host.beat('a')
+    expect(await host.reached(running, 'running')).toMatchObject({ reason: null, finished: null })
+    await host.reached(done, 'succeeded')
+    expect(await host.tasks.report('a', 'a', [end])).toEqual({ acknowledged: [{ id: done, instance: 1 }], unknown: [] })
+  })
+
+  it('ends what was killed meanwhile when it is back', async () => {
+    await host.register('a')
+    const id = await host.submitOne()
+    await host.node.ordered(id)
+    await host.report(id, { state: 'running' })
+    host.silence('a')
+    await host.ended(id)
+    expect(await host.tasks.kill(id)).toMatchObject({ state: 'lost', wish: 'kill' })
+    await host.beat('a')
+    await host.node.killed(id)
+    await host.report(id, { state: 'killed', reason: 'user' })
+    expect(await host.ended(id)).toMatchObject({ state: 'killed' })
+  })
+
+  it('does not get back what was retried by hand: what it still runs is ended', async () => {
+    await host.register('a')
+    const id = await host.submitOne()
+    await host.node.ordered(id)
+    await host.report(id, { state: 'running' })
+    const late = host.node.report(id, { state: 'running' })
+    host.silence('a')
+    await host.ended(id)
+    await host.tasks.retry(id)
+    await host.register('b')
+    await host.node.ordered(id, 2)
+    await host.beat('a')
+    await host.settled()
+    expect((await host.tasks.get(id)).node).toBe('b')
+    await host.beat('a')
+    await host.node.killed(id)
+    expect(await host.tasks.report('a', 'a', [late])).toEqual(nobodyWants(id, 1))
+    await host.finish(id, 'succeeded', 0, 2)
+    expect(await host.ended(id)).toMatchObject({ state: 'succeeded', instance: 2 })
+  })
+
+  it('keeps what it was only sent, unless that may be executed again', async () => {
+    await host.register('a')
+    host.node.unreachable.add('a')
+    const [once, again] = [await host.submitOne(), await host.submitOne({ retries: 1 })]
+    await host.node.tried(once, 1)
+    await host.node.tried(again, 1)
+    host.silence('a')
+    await host.reached(again, 'queued')
+    expect((await host.tasks.get(once)).state).toBe('assigned')
+    host.node.unreachable.clear()
+    await host.node.ordered(once)
+  })
+})
+
+describe('an answer that is lost', () => {
+  it('starts a task once', async () => {
+    await host.register('a')
+    host.node.loseAnswers = true
+    const id = await host.submitOne()
+    await host.node.tried(id, 3)
+    host.node.loseAnswers = false
+    await host.finish(id)
+    expect(await host.ended(id)).toMatchObject({ state: 'succeeded', instance: 1 })
+    expect(host.node.starts.get(id)).toBe(1)
+  })
+})
+
+describe('a node that is removed', () => {
+  it('loses what it had, for good, or gives it to others', async () => {
+    await host.register('a')
+    const [once, again] = [await host.submitOne(), await host.submitOne({ retries: 1 })]
+    for (const id of [once, again]) {
+      await host.node.ordered(id)
+      await host.report(id, { state: 'running' })
+    }
+    host.nodes.get('a').online = false
+    await host.nodes.remove('a')
+    expect(await host.ended(once)).toMatchObject({ state: 'lost', reason: 'node_removed' })
+    expect((await host.reached(again, 'queued')).events.at(-1)?.message).toContain('was removed')
+    await host.register('b')
+    await host.store.update(again, () => ({ notBefore: null }), 'test')
+    await host.node.ordered(again, 2)
+  })
+})
+
+describe('a node that is drained', () => {
+  it('goes on with what it has, and gets nothing more', async () => {
+    await host.register('a')
+    const first = await host.submitOne()
+    await host.node.ordered(first)
+    await host.nodes.drain('a', 'new disk')
+    const second = await host.submitOne()
+    await host.planned()
+    expect((await host.tasks.get(second)).message).toContain('drained')
+    await host.finish(first)
+    expect((await host.tasks.get(second)).state).toBe('queued')
+    await host.nodes.undrain('a')
+    await host.node.ordered(second)
+  })
+})
+
+describe('a Host that restarts', () => {
+  it('goes on with batches as if nothing had been', async () => {
+    await host.register('a', { cores: 2 })
+    const batch = await host.submitOne({ items: { kind: 'lines', lines: ['a', 'b', 'c', 'd', 'e'] }, command: ['echo', '%{line}'], parallel: 2 })
+    await host.finish(`${batch}.1`, 'failed', 7)
+    await host.finish(`${batch}.2`)
+    await host.node.ordered(`${batch}.4`)
+    await host.tasks.kill(`${batch}.5`)
+    await host.restart()
+    await host.register('a', { cores: 2 })
+    expect(await host.tasks.get(batch)).toMatchObject({ state: 'running', items: { pending: '', counts: { failed: 1, succeeded: 1, assigned: 2, killed: 1 } } })
+    expect(host.tasks.toNode(host.nodes.get('a')).coresReserved).toBe(2)
+    await host.finish(`${batch}.3`)
+    await host.finish(`${batch}.4`)
+    expect(await host.ended(batch)).toMatchObject({ state: 'failed', exitCode: 7, items: { counts: { failed: 1, succeeded: 3, killed: 1 } } })
+    expect(host.node.orders.get(`${batch}.4`)?.command).toEqual(['echo', 'd'])
+    expect(host.tasks.toNode(host.nodes.get('a'))).toMatchObject({ coresReserved: 0, tasks: 0 })
+  })
+
+  it('goes on with 50 that run and 500 that wait', async () => {
+    await host.register('a', { cores: 50 })
+    const batch = await host.submitOne({ items: { kind: 'array', indexes: '1-550' } })
+    await host.node.ordered(`${batch}.50`)
+    await host.restart()
+    await host.register('a', { cores: 50 })
+    for (let index = 1; index <= 550; index++) await host.finish(`${batch}.${index}`)
+    expect(await host.ended(batch)).toMatchObject({ state: 'succeeded', items: { counts: { succeeded: 550 } } })
+    expect([...host.node.starts.values()].every((starts) => starts === 1)).toBe(true)
+    expect(host.node.starts.size).toBe(550)
+  })
+
+  it('ends a batch whose last item ended as the Host died', async () => {
+    await host.register('a')
+    const batch = await host.submitOne({ items: { kind: 'array', indexes: '1' } })
+    await host.node.ordered(`${batch}.1`)
+    await host.reached(batch, 'running')
+    await host.database.updateTable('tasks').set({ state: 'succeeded', exit_code: 0 }).where('id', '=', `${batch}.1`).execute()
+    await host.restart()
+    expect(await host.ended(batch)).toMatchObject({ state: 'succeeded', exitCode: 0 })
+  })
+})

@@ -1,0 +1,137 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { submitBody } from '#core/api/schemas.ts'
+import { createQueueHost, type QueueHost } from './support/queue-host.ts'
+
+let host: QueueHost
+beforeEach(async () => {
+  host = await createQueueHost({ allowedNetworks: ['bridge', 'none'], user: '1000:1000', maxOutputBytes: 5 })
+})
+afterEach(() => host.dispose())
+
+const refusal = (code: string, message?: string) => expect.objectContaining({ code, ...(message !== undefined && { message: expect.stringContaining(message) as unknown }) })
+const gpu = (id: number, memoryBytes = 24e9) => ({ id, uuid: `GPU-${id}`, name: 'a GPU', memoryBytes, numaNode: 0 })
+
+describe('a submission', () => {
+  it('gives its node everything, decided', async () => {
+    await host.register('a', { cores: 8, gpus: [gpu(0), gpu(1)], numaNodes: [{ id: 0, cpus: '0-3', cores: 4, memoryBytes: 5e8 }, { id: 1, cpus: '4-7', cores: 4, memoryBytes: 5e8 }] })
+    const id = await host.submitOne({ command: ['x'], env: { A: 'b' }, cores: 2, memoryBytes: 1e8, targets: ['a:1::1'], workdir: '/w', network: 'none', timeLimitSeconds: 60, signal: 'SIGINT', graceSeconds: 3 })
+    await host.node.ordered(id)
+    expect(host.node.orders.get(id)).toEqual({
+      id, instance: 1, image: expect.objectContaining({ environment: 'my-env', version: 7 }) as unknown, command: ['x'], env: { A: 'b' }, mounts: [], cores: 2, memoryBytes: 1e8, numaNode: 1, gpus: [{ id: 1, uuid: 'GPU-1' }],
+      user: '1000:1000', workdir: '/w', network: 'none', privileged: false, timeLimitSeconds: 60, signal: 'SIGINT', graceSeconds: 3, maxOutputBytes: 5, pack: null,
+    })
+    expect(await host.tasks.get(id)).toMatchObject({ gpuIds: [1], submitter: 'klaus', target: 'a:1::1' })
+    expect(host.tasks.toNode(host.nodes.get('a'))).toMatchObject({ coresReserved: 2, memoryReservedBytes: 1e8, gpusReserved: [1], tasks: 1 })
+  })
+
+  it('picks GPUs by their number and memory, and gives none twice', async () => {
+    await host.register('a', { cores: 8, gpus: [gpu(0, 8e9), gpu(1), gpu(2)] })
+    const ids = [await host.submitOne({ gpus: 1, gpuMemoryBytes: 2e10 }), await host.submitOne({ gpus: 1, gpuMemoryBytes: 2e10 }), await host.submitOne({ gpus: 1, gpuMemoryBytes: 2e10 })]
+    await host.node.ordered(ids[1] ?? '')
+    await host.planned()
+    const given = await Promise.all(ids.map(async (id) => (await host.tasks.get(id)).gpuIds))
+    expect(given.flat().toSorted()).toEqual([1, 2])
+  })
+
+  it('without an environment goes to nodes that take plain processes', async () => {
+    await host.register('a')
+    await expect(host.submit({ environment: null })).rejects.toThrow(refusal('node.too_small', 'runner.plain_processes'))
+    await host.register('b', { plainProcesses: true })
+    const id = await host.submitOne({ environment: null, command: ['hostname'] })
+    await host.node.ordered(id)
+    expect(host.node.orders.get(id)).toMatchObject({ image: null, mounts: [] })
+    expect(await host.tasks.get(id)).toMatchObject({ node: 'b', environment: null, version: null })
+  })
+
+  it.each([
+    [{ env: { HAKURIVER_TASK_ID: 'x' } }, 'task.command_invalid', 'HAKURIVER_TASK_ID'],
+    [{ privileged: true }, 'task.not_allowed', 'docker.allow_privileged'],
+    [{ network: 'host' }, 'task.not_allowed', 'docker.allowed_networks'],
+    [{ environment: null, network: 'none' }, 'task.command_invalid', 'a network'],
+    [{ targets: ['a:7'] }, 'node.too_small', 'NUMA node 7'],
+    [{ targets: ['a::3'] }, 'node.too_small', 'GPU 3'],
+    [{ gpus: 2 }, 'node.too_small', 'The nearest is a'],
+    [{ cores: 5 }, 'node.too_small', '4 of the 5 cores'],
+    [{ targets: ['ghost'] }, 'node.not_found', 'Known nodes: a'],
+    [{ mounts: ['/etc:/x'] }, 'task.mount_not_allowed', '/etc'],
+  ])('%j is refused, and nothing is created', async (body, code, message) => {
+    await host.register('a')
+    await expect(host.submit(body)).rejects.toThrow(refusal(code, message))
+    await expect(host.tasks.preview(submitBody.parse({ command: ['true'], environment: 'my-env', ...body }))).rejects.toThrow(refusal(code))
+    expect((await host.tasks.list({ limit: 10, level: 'all' })).items).toEqual([])
+  })
+
+  it('with a key makes nothing the second time, and is answered like the first', async () => {
+    const first = await host.submit({ key: 'a key of mine', command: ['one'] })
+    expect(await host.submit({ key: 'a key of mine', command: ['one'] })).toEqual(first)
+    await host.restart()
+    expect((await host.submit({ key: 'a key of mine', command: ['two'] })).map(({ id }) => id)).toEqual(first.map(({ id }) => id))
+    expect((await host.tasks.list({ limit: 10, level: 'all' })).items).toHaveLength(1)
+  })
+
+  it('with a key is one, however many come at once', async () => {
+    const all = await Promise.all(Array.from({ length: 20 }, () => host.submit({ key: 'the same key' })))
+    expect(new Set(all.map(([task]) => task?.id)).size).toBe(1)
+    await host.register('a')
+    const batch = await host.submit({ key: 'a whole batch', targets: ['a', 'a'] })
+    expect((await host.submit({ key: 'a whole batch', targets: ['a', 'a'] })).map(({ id }) => id)).toEqual(batch.map(({ id }) => id))
+    const array = await host.submitOne({ key: 'a whole array', items: { kind: 'array', indexes: '1-5' } })
+    expect(await host.submitOne({ key: 'a whole array', items: { kind: 'array', indexes: '1-5' } })).toBe(array)
+  })
+
+  it('that is refused leaves its key free', async () => {
+    await host.register('a')
+    await expect(host.submit({ key: 'try again', cores: 9 })).rejects.toThrow(refusal('node.too_small'))
+    expect(await host.submit({ key: 'try again' })).toHaveLength(1)
+  })
+
+  it('waits while its version can not be found in the storage, and says so', async () => {
+    const id = await host.submitOne()
+    await host.tarballs.remove('my-env', 7)
+    await host.restart()
+    await host.register('a')
+    await host.planned()
+    expect(await host.tasks.get(id)).toMatchObject({ state: 'queued', message: expect.stringContaining('has no version') as unknown })
+  })
+
+  it('many at once are all there, with one question to the storage for many', async () => {
+    const began = performance.now()
+    const all = await Promise.all(Array.from({ length: 500 }, (_, index) => host.submitOne({ command: [String(index)], hold: true })))
+    expect(performance.now() - began).toBeLessThan(5000)
+    expect(new Set(all).size).toBe(500)
+    await host.restart()
+    expect(host.store.live.waiting()).toHaveLength(500)
+  })
+})
+
+describe('events', () => {
+  it('tell who did what, when and where', async () => {
+    await host.register('a')
+    const id = await host.submitOne()
+    await host.node.ordered(id)
+    await host.report(id, { state: 'running' })
+    await host.tasks.pause(id, 'eva')
+    await host.tasks.resume(id, 'eva')
+    await host.tasks.kill(id)
+    await host.report(id, { state: 'killed', reason: 'user', exitCode: 143 })
+    await host.restart()
+    const { events } = await host.tasks.get(id)
+    expect(events.map(({ event, by, instance, node }) => [event, by, instance, node])).toEqual([
+      ['submitted', 'user klaus', 0, null], ['assigned', 'host', 1, 'a'], ['running', 'node a', 1, 'a'], ['pause', 'user eva', 1, 'a'], ['paused', 'node a', 1, 'a'],
+      ['resume', 'user eva', 1, 'a'], ['running', 'node a', 1, 'a'], ['kill', 'user', 1, 'a'], ['killed', 'node a', 1, 'a'],
+    ])
+    expect(events.at(-1)?.message).toBe('exit code 143')
+    expect(events.map(({ time }) => time)).toEqual(events.map(({ time }) => time).toSorted())
+  })
+
+  it('are bounded: of very many the ones in the middle go', async () => {
+    const id = await host.submitOne({ hold: true })
+    for (let round = 0; round < 80; round++) {
+      await host.tasks.release(id, String(round))
+      await host.tasks.hold(id, String(round))
+    }
+    const { events } = await host.tasks.get(id)
+    expect(events).toHaveLength(100)
+    expect([events[0]?.event, events[1]?.by, events.at(-1)?.by]).toEqual(['submitted', 'user 0', 'user 79'])
+  })
+})
