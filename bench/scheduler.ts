@@ -72,20 +72,27 @@ function steadyState(make: MakeTask): number {
   let nodes = cluster()
   const loadBytes = loadsOf(nodes)
   const places = new Map(nodes.map(({ hostname }, index) => [hostname, index]))
+  const tasks = new Map<string, WaitingTask>()
   let queue: WaitingTask[] = []
   let made = 0
   let now = 0
 
+  function refill(): void {
+    const more = Array.from({ length: QUEUED - queue.length }, () => make(made++))
+    for (const task of more) tasks.set(task.id, task)
+    queue = [...queue, ...more]
+  }
+
   function apply({ placements }: Plan): void {
-    const byId = new Map(queue.map((task) => [task.id, task]))
+    if (placements.length === 0) return
     const given = new Map<string, PlacedTask[]>()
     for (const { taskId, node: host, gpuIds, numaNode } of placements) {
-      const { cores = 0, memoryBytes = null, timeLimitSeconds = null } = byId.get(taskId) ?? {}
+      const { cores = 0, memoryBytes = null, timeLimitSeconds = null } = tasks.get(taskId) ?? {}
       given.set(host, [...(given.get(host) ?? []), { id: taskId, cores, memoryBytes, gpuIds, numaNode, endsBy: timeLimitSeconds === null ? null : now + timeLimitSeconds * 1000 }])
     }
-    if (placements.length === 0) return
     const started = new Set(placements.map(({ taskId }) => taskId))
     queue = queue.filter(({ id }) => !started.has(id))
+    for (const id of started) tasks.delete(id)
     nodes = [...nodes]
     for (const [host, tasks] of given) change(host, (placed) => [...placed, ...tasks])
   }
@@ -105,7 +112,7 @@ function steadyState(make: MakeTask): number {
   }
 
   do {
-    queue = [...queue, ...Array.from({ length: QUEUED - queue.length }, () => make(made++))]
+    refill()
   } while (pass() > 0)
   let total = 0
   for (let end = 0; end < ENDS; end++) {
@@ -113,7 +120,7 @@ function steadyState(make: MakeTask): number {
     const host = nodes[random(NODES)]
     nodes = [...nodes]
     if (host) change(host.hostname, (placed) => placed.toSpliced(random(placed.length), 1))
-    if (queue.length < QUEUED) queue = [...queue, make(made++)]
+    refill()
     total += Math.abs(pass())
   }
   return total / ENDS

@@ -61,7 +61,7 @@ type OnTask = ((task: Task) => void) | undefined
 /** The task once it was given to a node again, or has ended without. */
 function waitForExecution(client: HostClient, id: string, shown: number, onTask: OnTask): Promise<Task> {
   // The Host holds an answer until the end alone: what comes before is looked for, soon at first.
-  return poll(client, id, { reached: true, onTask, isDone: ({ instance, state }) => instance > shown || isFinal(state), seconds: (_, times) => (times < 10 ? 0.2 : 1) })
+  return poll(client, id, { reached: true, onTask, isDone: ({ instance, state }) => instance > shown || isFinal(state), seconds: (_, times) => (times < 20 ? 0.05 : 1) })
 }
 
 interface PollOptions {

@@ -4,7 +4,7 @@ import { countIndexes, firstIndexes, type IndexSet } from '#core/tasks/index-set
 import { indexesOf } from '#core/tasks/items.ts'
 import type { ResolvedVersion } from '../environments/versions.ts'
 import { makeItem } from './items.ts'
-import type { BatchRecord, TaskRecord } from './task-record.ts'
+import { type BatchRecord, makeRecord, type TaskRecord } from './task-record.ts'
 
 export interface Submission {
   body: SubmitBody
@@ -20,7 +20,7 @@ export interface Submission {
 export function makeRecords(submission: Submission): TaskRecord[] {
   const { body } = submission
   if (body.items) return [makeBatch(submission, body.items.kind, indexesOf(body.items))]
-  if (body.targets.length < 2) return [{ ...makeRecord(submission, submission.nextNumber()), target: body.targets[0] ?? null }]
+  if (body.targets.length < 2) return [{ ...makeTask(submission, submission.nextNumber()), target: body.targets[0] ?? null }]
   const batch = makeBatch(submission, 'targets', firstIndexes(body.targets.length))
   const items = body.targets.map((target, nth) => ({ ...makeItem(batch, batch.items, nth + 1), hasRow: true, target }))
   return [{ ...batch, target: null, items: { ...batch.items, pending: [] } }, ...items]
@@ -32,7 +32,7 @@ function makeBatch(submission: Submission, kind: NonNullable<TaskRecord['kind']>
   const { items, targets } = submission.body
   const size = countIndexes(indexes)
   return {
-    ...makeRecord(submission, submission.nextNumber(size)),
+    ...makeTask(submission, submission.nextNumber(size)),
     target: targets[0] ?? null,
     kind,
     arrayIndexes: items?.kind === 'array' ? items.indexes : null,
@@ -40,15 +40,10 @@ function makeBatch(submission: Submission, kind: NonNullable<TaskRecord['kind']>
   }
 }
 
-function makeRecord({ body, resolved, by, submitter }: Submission, number: number): TaskRecord {
-  const { targets: _targets, key: _key, items: _items, hold, version: _version, ...spec } = body
+function makeTask({ body, resolved, by, submitter }: Submission, number: number): TaskRecord {
   const submitted = new Date().toISOString()
   const event: TaskEvent = { time: submitted, event: 'submitted', by, instance: 0, node: null, message: null }
-  return {
-    ...spec,
-    pinned: resolved?.pinned ?? null,
-    kind: null,
-    arrayIndexes: null,
+  return makeRecord({ ...body, pinned: resolved?.pinned ?? null, kind: null, arrayIndexes: null }, {
     number,
     hasRow: true,
     id: createId(),
@@ -57,15 +52,17 @@ function makeRecord({ body, resolved, by, submitter }: Submission, number: numbe
     variables: {},
     items: null,
     state: 'queued',
-    wish: hold ? 'hold' : 'run',
+    wish: body.hold ? 'hold' : 'run',
     reason: null,
     message: null,
     exitCode: null,
     instance: 0,
     node: null,
     target: null,
+    environment: body.environment,
     version: resolved?.version ?? null,
     submitter,
+    priority: body.priority,
     rank: number,
     retriesLeft: body.retries,
     notBefore: body.at === null ? null : Date.parse(body.at),
@@ -79,5 +76,5 @@ function makeRecord({ body, resolved, by, submitter }: Submission, number: numbe
     stdoutBytes: null,
     stderrBytes: null,
     events: [event],
-  }
+  })
 }

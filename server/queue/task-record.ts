@@ -68,6 +68,24 @@ export function itemId(batchId: string, index: number): string {
   return `${batchId}.${index}`
 }
 
+/**
+ * A record of what was submitted and all else. By name, one by one: of a spread with more behind it V8 makes a shape of its own for each property
+ * of each object, which took a third of a millisecond.
+ */
+export function makeRecord(spec: TaskSpec, own: Omit<TaskRecord, keyof TaskSpec>): TaskRecord {
+  return {
+    name: spec.name, command: spec.command, env: spec.env, mounts: spec.mounts, cores: spec.cores, memoryBytes: spec.memoryBytes, gpus: spec.gpus,
+    gpuMemoryBytes: spec.gpuMemoryBytes, user: spec.user, workdir: spec.workdir, network: spec.network, privileged: spec.privileged, at: spec.at, after: spec.after,
+    retries: spec.retries, timeLimitSeconds: spec.timeLimitSeconds, signal: spec.signal, graceSeconds: spec.graceSeconds, notifyUrl: spec.notifyUrl,
+    parallel: spec.parallel, pack: spec.pack, pinned: spec.pinned, kind: spec.kind, arrayIndexes: spec.arrayIndexes,
+    number: own.number, hasRow: own.hasRow, id: own.id, batch: own.batch, index: own.index, variables: own.variables, items: own.items, state: own.state, wish: own.wish,
+    reason: own.reason, message: own.message, exitCode: own.exitCode, instance: own.instance, node: own.node, target: own.target, environment: own.environment,
+    version: own.version, submitter: own.submitter, priority: own.priority, rank: own.rank, retriesLeft: own.retriesLeft, notBefore: own.notBefore, gpuIds: own.gpuIds,
+    numaNode: own.numaNode, sync: own.sync, submitted: own.submitted, started: own.started, finished: own.finished, sequence: own.sequence, stdoutBytes: own.stdoutBytes,
+    stderrBytes: own.stderrBytes, events: own.events,
+  }
+}
+
 const specKeys = ['name', 'command', 'env', 'mounts', 'cores', 'memoryBytes', 'gpus', 'gpuMemoryBytes', 'user', 'workdir', 'network', 'privileged', 'at', 'after', 'retries', 'timeLimitSeconds', 'signal', 'graceSeconds', 'notifyUrl', 'parallel', 'pack', 'pinned', 'kind', 'arrayIndexes'] as const satisfies readonly (keyof TaskSpec)[]
 
 /** What of a record was submitted. */

@@ -2,7 +2,7 @@ import type { Items } from '#core/api/schemas.ts'
 import { firstIndexes, formatIndexes, parseIndexes, readIndexes } from '#core/tasks/index-set.ts'
 import type { TaskRow, TaskSpecRow } from '../database/tables.ts'
 import { decodeEvents, encodeEvents } from './events.ts'
-import { batchIdOf, type BatchRecord, type StateCounts, specOf, type TaskRecord, type TaskSpec } from './task-record.ts'
+import { batchIdOf, type BatchRecord, makeRecord, type StateCounts, specOf, type TaskRecord, type TaskSpec } from './task-record.ts'
 
 /** Records as rows, and back. */
 
@@ -25,8 +25,7 @@ export function encodeSpec(record: TaskRecord): string {
 
 /** `spec`: parsed already, because items share their batch's. */
 export function fromRow(row: ReadRow, spec: TaskSpec = decodeSpec(row.spec)): TaskRecord {
-  return {
-    ...spec,
+  return makeRecord(spec, {
     number: row.number,
     hasRow: true,
     id: row.id,
@@ -60,7 +59,7 @@ export function fromRow(row: ReadRow, spec: TaskSpec = decodeSpec(row.spec)): Ta
     stdoutBytes: row.stdout_bytes,
     stderrBytes: row.stderr_bytes,
     events: row.events ? decodeEvents(row.events, row.submitted) : [],
-  }
+  })
 }
 
 export function decodeSpec(text: string): TaskSpec {

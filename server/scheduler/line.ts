@@ -41,10 +41,10 @@ export function createLine(waiting: readonly WaitingTask[]): Line {
     const demand = known.of(task)
     const entry = { task, demand, mayStart, isJudged: false, kept: undefined }
     byId.set(task.id, entry)
-    tasks.splice(place, 0, task)
-    entries.splice(place, 0, entry)
-    thresholds.splice(place, 0, mayStart ? -1 : NEVER)
-    demands.splice(place, 0, demand)
+    insertAt(tasks, place, task)
+    insertAt(entries, place, entry)
+    insertAt(thresholds, place, mayStart ? -1 : NEVER)
+    insertAt(demands, place, demand)
   }
 
   function remove(place: number, count: number): Entry[] {
@@ -81,3 +81,9 @@ export function createLine(waiting: readonly WaitingTask[]): Line {
 // --- internal ---
 
 const NEVER = 2 ** 30
+
+/** Most come to the end of the queue, and there `splice` is slow. */
+function insertAt<T>(list: T[], place: number, value: T): void {
+  if (place === list.length) list.push(value)
+  else list.splice(place, 0, value)
+}

@@ -100,8 +100,17 @@ describe('submit --wait', () => {
 })
 
 it('says how to come back when the Host stays away', async () => {
-  const { host, running } = await start(createTaskModel(task), 'wait', task.id)
-  await expect.poll(() => host.requests.length).toBeGreaterThan(0)
+  const { answers } = createTaskModel(task)
+  let waits = () => {}
+  const waiting = new Promise<void>((resolve) => {
+    waits = resolve
+  })
+  const host = await startStubHost({ answers: { ...answers, getTask(request) {
+    if (request.query.get('wait') !== null && request.query.get('wait') !== '0') waits()
+    return answers.getTask?.(request)
+  } } })
+  const running = programs.start('hakuriver.task', ['wait', task.id], { env: host.env })
+  await waiting
   host.stop()
   const { code, stderr } = await running.finished
   expect(code).toBe(5)

@@ -22,7 +22,7 @@ describe.skipIf(engineMissing)('a cluster that is restarted', () => {
 
   beforeAll(async () => {
     await ensureBusybox(socketPath)
-    cluster = await startCluster({ hostSocket: socketPath, nodes: { [name]: socketPath }, config: { timing: { heartbeat_interval: 1 }, runner: { plain_processes: true } } })
+    cluster = await startCluster({ hostSocket: socketPath, nodes: { [name]: socketPath }, config: { timing: { heartbeat_interval: 1, heartbeat_timeout_factor: 60 }, runner: { plain_processes: true } } })
     data = sharedPaths(cluster.sharedDir, 'hakuriver-containers').data
     for (const [command, ...args] of [['create-container', 'busybox:latest', name], ['create-tar', name]] as const) {
       const { code, stderr } = await cluster.run('hakuriver.docker', [command, ...args])

@@ -11,6 +11,7 @@ import { isFinal } from '#core/tasks/states.ts'
 import { startTestEngine, type TestEngine, whyNoEngines } from '#test/engines/engine.ts'
 import { type Cluster, startCluster, untilOnline } from '#test/support/cluster.ts'
 import { ensureBusybox } from '#test/support/images.ts'
+import { freePort } from '#simulator/free-port.ts'
 import { createRandom } from '#simulator/random.ts'
 import { startTcpProxy, type TcpProxy } from '#test/support/tcp-proxy.ts'
 
@@ -51,19 +52,19 @@ describe.skipIf(missing)('a cluster in a storm', () => {
     for (const _ of NODES) engines.push(await startTestEngine())
     for (const { socketPath } of engines) await ensureBusybox(socketPath)
     const [first, second] = engines.map(({ socketPath }) => socketPath)
-    const preload = new URL('../support/clock.mjs', import.meta.url).pathname
+    const preload = new URL('../support/clock.cjs', import.meta.url).pathname
     clock = join(engines[0]?.directory ?? '', 'clock')
     writeFileSync(clock, '0')
     cluster = await startCluster({
       hostSocket: first ?? '',
       nodes: { 'storm-a': first ?? '', 'storm-b': second ?? '' },
       config: { timing: { heartbeat_interval: 0.5, heartbeat_timeout_factor: 6 } },
-      env: { NODE_OPTIONS: `--import=${preload}`, HAKURIVER_TEST_CLOCK: clock },
+      env: { NODE_OPTIONS: `--require=${preload}`, HAKURIVER_TEST_CLOCK: clock },
       async nodeConfig(_hostname, ports) {
-        const far = { address: '127.0.0.1', port: ports.runner }
-        proxies.push(await startTcpProxy({ from: { address: PROXY_ADDRESS, port: ports.runner }, to: far }))
-        proxies.push(await startTcpProxy({ from: { address: PROXY_ADDRESS, port: ports.host + 1 + proxies.length }, to: { address: '127.0.0.1', port: ports.host } }))
-        return { network: { host_port: ports.host + proxies.length - 1, host_reachable_address: PROXY_ADDRESS, runner_port: ports.runner, runner_bind_ip: '127.0.0.1', runner_address: PROXY_ADDRESS } }
+        const hostPort = await freePort()
+        proxies.push(await startTcpProxy({ from: { address: PROXY_ADDRESS, port: ports.runner }, to: { address: '127.0.0.1', port: ports.runner } }))
+        proxies.push(await startTcpProxy({ from: { address: PROXY_ADDRESS, port: hostPort }, to: { address: '127.0.0.1', port: ports.host } }))
+        return { network: { host_port: hostPort, host_reachable_address: PROXY_ADDRESS, runner_port: ports.runner, runner_bind_ip: '127.0.0.1', runner_address: PROXY_ADDRESS } }
       },
     })
     await ok('hakuriver.docker', 'create-container', 'busybox:latest', environment)

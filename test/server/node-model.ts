@@ -25,6 +25,8 @@ export interface NodeModel {
   cancelledPrefetches: string[]
   /** The next report about the last execution of a task. */
   report(id: string, seen: Partial<TaskReport>): TaskReport
+  /** The next report about this one. */
+  reportOf(node: string, execution: Execution, seen: Partial<TaskReport>): TaskReport
   /** All that a node knows, as it tells with a heartbeat. */
   known(node: string): Execution[]
   /** Executions that have not ended, as their nodes see it. */
@@ -112,6 +114,11 @@ export function createNodeModel(): NodeModel {
       const report = next(strangers.get(id) ?? { ...UNKNOWN, id, instance: 1 }, seen)
       strangers.set(id, report)
       return report
+    },
+    reportOf(node, execution, seen) {
+      const known = executions.get(keyOf(node, execution))
+      if (!known) throw new Error(`${node} does not know ${execution.id}`)
+      return see(known, seen)
     },
     known: (node) => [...executions.values()].filter((known) => known.node === node).map(({ order: { id, instance } }) => ({ id, instance })),
     running: () => [...executions.values()].filter(({ report }) => !isFinal(report.state)).map(({ node, order }) => ({ node, order, id: order.id, instance: order.instance })),

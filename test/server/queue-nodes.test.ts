@@ -21,11 +21,33 @@ describe('a node that is silent', () => {
     const end = host.node.report(done, { state: 'succeeded', exitCode: 0 })
     host.silence('a')
     for (const id of [running, done]) expect(await host.ended(id)).toMatchObject({ state: 'lost', reason: 'node_unreachable' })
-    expect(host.tasks.toNode(host.nodes.get('a')).coresReserved).toBeLessThanOrEqual(1)
+    // Nobody gets their place meanwhile.
+    expect(host.tasks.toNode(host.nodes.get('a')).coresReserved).toBe(3)
+    const next = await host.submitOne({ cores: 2 })
     await host.beat('a')
     expect(await host.reached(running, 'running')).toMatchObject({ reason: null, finished: null })
     await host.reached(done, 'succeeded')
     expect(await host.tasks.report('a', 'a', [end])).toEqual({ acknowledged: [{ id: done, instance: 1 }], unknown: [] })
+    await host.node.ordered(next)
+    expect(host.tasks.toNode(host.nodes.get('a')).coresReserved).toBe(4)
+  })
+
+  it('that comes back without them has lost them for good', async () => {
+    await host.register('a')
+    const id = await host.submitOne({ cores: 4 })
+    await host.node.ordered(id)
+    await host.report(id, { state: 'running' })
+    const [running, done] = [host.node.report(id, { state: 'running' }), host.node.report(id, { state: 'succeeded', exitCode: 0 })]
+    host.silence('a')
+    await host.ended(id)
+    host.node.forget('a', host.node.known('a'))
+    const next = await host.submitOne({ cores: 4 })
+    for (let beats = 0; beats < 2; beats++) await host.beat('a')
+    await host.node.ordered(next)
+    expect(await host.tasks.get(id)).toMatchObject({ state: 'lost', reason: 'node_forgot' })
+    expect(await host.tasks.report('a', 'a', [running])).toEqual(nobodyWants(id, 1))
+    expect(await host.tasks.report('a', 'a', [done])).toEqual({ acknowledged: [{ id, instance: 1 }], unknown: [] })
+    expect((await host.tasks.get(id)).state).toBe('succeeded')
   })
 
   it('ends what was killed meanwhile when it is back', async () => {
@@ -101,7 +123,8 @@ describe('a node that is removed', () => {
     host.nodes.get('a').online = false
     await host.nodes.remove('a')
     expect(await host.ended(once)).toMatchObject({ state: 'lost', reason: 'node_removed' })
-    expect((await host.reached(again, 'queued')).events.at(-1)?.message).toContain('was removed')
+    await host.reached(again, 'queued')
+    expect((await host.tasks.get(again)).events.at(-1)?.message).toContain('was removed')
     await host.register('b')
     await host.store.update(again, () => ({ notBefore: null }), 'test')
     await host.node.ordered(again, 2)

@@ -1,5 +1,5 @@
 // Preloaded into a Host or a Runner: its wall clock is as many milliseconds off as the file says. Monotonic time stays.
-import { readFileSync, watch } from 'node:fs'
+const { readFileSync, watch } = require('node:fs')
 
 const file = process.env.HAKURIVER_TEST_CLOCK
 const RealDate = Date
