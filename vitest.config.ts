@@ -9,6 +9,8 @@ export default defineConfig({
     globalSetup: ['test/global-setup.ts'],
     testTimeout: 60_000,
     hookTimeout: 180_000,
+    // A second is little on a machine that is busy.
+    expect: { poll: { timeout: 20_000 } },
     // Two cores, and most tests wait for an Engine.
     maxWorkers: 2,
     pool: 'forks',

@@ -30,8 +30,6 @@ export async function execute(run: TaskRun, executor: Executor, services: Execut
     await (found ? goOn(run, executor, services, found) : begin(run, executor, services))
   } catch (error) {
     if (services.closing.aborted) return
-    // What could not be started may run all the same: an Engine's words are not its deeds.
-    if (error instanceof TaskFailure) await executor.remove(run.record).catch((failure: unknown) => console.error(`[hakuriver] [runner] what is left of task ${run.id} will be removed later: ${errorMessage(failure)}`))
     run.report({ ...endingOf(run, error), finished: new Date().toISOString() })
   }
 }

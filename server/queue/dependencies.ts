@@ -55,7 +55,7 @@ export function createDependencies({ store, fail, onFree, guard }: DependenciesO
   async function assess(id: string): Promise<void> {
     const task = store.live.get(id)
     if (!task || !reasons.has(id)) return
-    const verdicts = await Promise.all(task.after.map(async (dependency) => judge(dependency, await store.find(dependency.task))))
+    const verdicts = await Promise.all(task.after.map(async (dependency) => judge(dependency, await store.find(dependency.task), store.live.hasLost(dependency.task))))
     const impossible = verdicts.find((verdict) => verdict?.isImpossible)
     if (impossible) {
       forget(task)
@@ -75,8 +75,10 @@ export function createDependencies({ store, fail, onFree, guard }: DependenciesO
       if (isFinal(after.state)) forget(after)
       else if (isFinal(before.state)) watch(after)
     }
-    if (after.state === before.state) return
-    for (const id of dependents.get(after.id) ?? []) guard(turns.take(id, () => assess(id)))
+    if (after.state === before.state && after.reason === before.reason) return
+    // A batch that is lost stays so while its items are given up.
+    const others = after.batch !== null && before.state === 'lost' ? (dependents.get(after.batch) ?? []) : []
+    for (const id of [...(dependents.get(after.id) ?? []), ...others]) guard(turns.take(id, () => assess(id)))
   }
   store.changes.on('added', onAdded)
   store.changes.on('change', onChange)
@@ -104,13 +106,13 @@ interface Unmet {
 }
 
 /** `null`: it has come true. A task that is only out of sight may still come back and succeed. */
-function judge({ on, task: id }: Dependency, task: TaskRecord | undefined): Unmet | null {
+function judge({ on, task: id }: Dependency, task: TaskRecord | undefined, hasLost: boolean): Unmet | null {
   if (!task) return { isImpossible: true, message: `The task ${id}, which it was to wait for, is not known any more.` }
   const { state } = task
   const wanted = on === 'ok' ? 'succeed' : on === 'fail' ? 'fail' : 'end'
   if (!isFinal(state)) return { isImpossible: false, message: `Waits for the task ${id} to ${wanted}; it is ${state}.` }
   const isMet = on === 'any' || (on === 'ok') === (state === 'succeeded')
   if (isMet) return null
-  if (state === 'lost' && (task.reason === 'node_unreachable' || task.reason === 'items')) return { isImpossible: false, message: `Waits for the task ${id} to ${wanted}; it is lost with its node, and may come back with it.` }
+  if (hasLost) return { isImpossible: false, message: `Waits for the task ${id} to ${wanted}; it is lost with its node, and may come back with it.` }
   return { isImpossible: true, message: `It was to run once the task ${id} would ${wanted}, and that one ended: ${state.replaceAll('_', ' ')}.` }
 }

@@ -14,6 +14,8 @@ export interface LiveTasks {
   onNode(hostname: string): TaskRecord[]
   /** What was lost with a node, and may come back with it. */
   lostOn(hostname: string): TaskRecord[]
+  /** Whether a task, or an item of a batch, may come back with its node. */
+  hasLost(id: string): boolean
   /** Items that have a row. */
   itemsOf(batchId: string): TaskRecord[]
   reservations: Reservations
@@ -72,6 +74,7 @@ export function createLiveTasks(): LiveTasks {
     },
     onNode: (hostname) => records(tasks, byNode.get(hostname)),
     lostOn: (hostname) => records(lost, lostByNode.get(hostname)),
+    hasLost: (id) => lost.has(id) || [...lost.values()].some(({ batch }) => batch === id),
     itemsOf: (batchId) => records(tasks, byBatch.get(batchId)),
   }
 }

@@ -65,13 +65,25 @@ export function createPlacing({ store, nodes, loads, verifications, fail, ...blo
     wakeAt(built)
   }
 
-  /** Unless it has changed meanwhile: then it is planned again. */
+  /** Unless it has changed meanwhile, or its node is gone: then what was meant for it is free, and it is planned again. */
   async function assign(planned: TaskRecord | undefined, placements: readonly Placement[]): Promise<void> {
     const possible = placements.filter(({ node }) => nodes.find(node))
     const [first] = possible
-    if (!planned || !first) return
-    if (planned.items) await store.place(planned.id, (batch) => (batch.wish === planned.wish && batch.target === planned.target ? takeItems(batch, possible) : undefined), 'host')
-    else await store.update(planned.id, (task) => (task === planned ? toPlace(task, first) : undefined), 'host')
+    let given = 0
+    if (planned?.items) {
+      await store.place(planned.id, (batch) => {
+        const taken = batch.wish === planned.wish && batch.target === planned.target ? takeItems(batch, possible) : undefined
+        given = taken?.items.length ?? 0
+        return taken
+      }, 'host')
+    } else if (planned && first) {
+      await store.update(planned.id, (task) => {
+        if (task !== planned) return undefined
+        given = 1
+        return toPlace(task, first)
+      }, 'host')
+    }
+    if (given < placements.length) soon()
   }
 
   /** One timer, for whoever is due next. */

@@ -18,7 +18,7 @@ import { createTurns } from '../turns.ts'
 /** Tasks, batches and items: on disk all of them, in memory what has not ended. */
 export interface TaskStore {
   /** Everything that has not ended. */
-  live: Pick<LiveTasks, 'get' | 'values' | 'waiting' | 'onNode' | 'lostOn' | 'itemsOf' | 'reservations'>
+  live: Pick<LiveTasks, 'get' | 'values' | 'waiting' | 'onNode' | 'lostOn' | 'hasLost' | 'itemsOf' | 'reservations'>
   /** What is on the disk. */
   queries: TaskQueries
   /** A number that no task has, and room for `items` ahead of it. */

@@ -32,6 +32,8 @@ describe.skipIf(engineMissing)('a cluster that is restarted', () => {
   afterAll(async () => {
     await cluster?.client.call('deleteContainer', { params: { name } })
     await cluster?.stop()
+    // A test that failed leaves some.
+    for (const { id } of await testEngine().listContainers({ [labels.task]: undefined, [labels.node]: name })) await testEngine().removeContainer(id)
     await testEngine().removeImage(`hakuriver/${name}:base`)
   }, 60_000)
 

@@ -50,7 +50,7 @@ describe.skipIf(missing)('a cluster in a storm', () => {
 
   beforeAll(async () => {
     for (const _ of NODES) engines.push(await startTestEngine())
-    for (const { socketPath } of engines) await ensureBusybox(socketPath)
+    for (const { socketPath } of engines) await anchor(socketPath)
     const [first, second] = engines.map(({ socketPath }) => socketPath)
     const preload = new URL('../support/clock.cjs', import.meta.url).pathname
     clock = join(engines[0]?.directory ?? '', 'clock')
@@ -192,6 +192,14 @@ describe.skipIf(missing)('a cluster in a storm', () => {
 })
 
 // --- internal ---
+
+/** An Engine that is told to stop ends what is just starting, unless something runs already: then it leaves all as it is (`live-restore`). */
+async function anchor(socketPath: string): Promise<void> {
+  await ensureBusybox(socketPath)
+  const engine = createDockerEngine({ socketPath })
+  const id = await engine.createContainer({ name: 'anchor', image: 'busybox:latest', command: ['sleep', '86400'], env: {}, labels: {}, mounts: [], network: 'none', logs: 'none' })
+  await engine.startContainer(id)
+}
 
 function isFinalEvent(event: string): boolean {
   return isFinal(event as TaskDetails['state'])

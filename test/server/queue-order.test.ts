@@ -181,6 +181,22 @@ describe('dependencies', () => {
     expect((await host.ended(batch)).state).toBe('succeeded')
   })
 
+  it('on a task or batch that was lost fail once its node has forgotten it', async () => {
+    await host.register('a')
+    const first = await host.submitOne()
+    const batch = await host.submitOne({ items: { kind: 'array', indexes: '1' } })
+    const waiting = [await host.submitOne(after('ok', first)), await host.submitOne(after('ok', batch))]
+    for (const id of [first, `${batch}.1`]) {
+      await host.node.ordered(id)
+      await host.report(id, { state: 'running' })
+    }
+    host.silence('a')
+    await host.ended(batch)
+    host.node.forget('a', host.node.known('a'))
+    for (let beats = 0; beats < 2; beats++) await host.beat('a')
+    for (const id of waiting) expect(await host.ended(id)).toMatchObject({ state: 'failed', reason: 'dependency' })
+  })
+
   it('are kept by a restart of the Host', async () => {
     await host.register('a')
     const first = await host.submitOne()

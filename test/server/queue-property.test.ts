@@ -109,13 +109,15 @@ async function drainAll(host: QueueHost): Promise<void> {
   host.node.loseAnswers = false
   host.node.unreachable.clear()
   for (const name of names) await host.nodes.undrain(name)
-  for (let round = 0; [...host.store.live.values()].length > 0 && round < 300; round++) {
+  for (let round = 0; [...host.store.live.values()].length > 0 && round < 5000; round++) {
     for (const name of names) await host.beat(name)
     for (const task of [...host.store.live.values()]) {
       if (task.wish === 'hold') await attempt(host.tasks.release(task.id))
       else if (task.notBefore !== null) await host.store.update(task.id, () => ({ notBefore: null }), 'test')
     }
     for (const { id, instance, node } of host.node.running()) {
+      // A later instance on the same node may have ended it meanwhile.
+      if (!host.node.known(node).some((known) => known.id === id && known.instance === instance)) continue
       const { acknowledged, unknown } = await host.tasks.report(node, node, [host.node.reportOf(node, { id, instance }, { state: 'succeeded', exitCode: 0, stdoutBytes: 0, stderrBytes: 0 })])
       host.node.forget(node, [...acknowledged, ...unknown])
     }

@@ -109,13 +109,15 @@ async function drainAll(host: QueueHost): Promise<void> {
   host.node.loseAnswers = false
   host.node.unreachable.clear()
   for (const name of names) await host.nodes.undrain(name)
-  for (let round = 0; [...host.store.live.values()].length > 0 && round < 300; round++) {
+  for (let round = 0; [...host.store.live.values()].length > 0 && round < 5000; round++) {
     for (const name of names) await host.beat(name)
     for (const task of [...host.store.live.values()]) {
       if (task.wish === 'hold') await attempt(host.tasks.release(task.id))
       else if (task.notBefore !== null) await host.store.update(task.id, () => ({ notBefore: null }), 'test')
     }
     for (const { id, instance, node } of host.node.running()) {
+      // A later instance on the same node may have ended it meanwhile.
+      if (!host.node.known(node).some((known) => known.id === id && known.instance === instance)) continue
       const { acknowledged, unknown } = await host.tasks.report(node, node, [host.node.reportOf(node, { id, instance }, { state: 'succeeded', exitCode: 0, stdoutBytes: 0, stderrBytes: 0 })])
       host.node.forget(node, [...acknowledged, ...unknown])
     }
@@ -125,7 +127,7 @@ async function drainAll(host: QueueHost): Promise<void> {
 }
 
 describe('the queue, in any order of events', () => {
-  it.each([134,135])('gives nothing twice, ends each task once, and holds nothing in the end (seed %i)', async (seed) => {
+  it.each([107,120,134,...Array.from({length:40},(_,i)=>i+300)])('gives nothing twice, ends each task once, and holds nothing in the end (seed %i)', async (seed) => {
     const random = createRandom(seed * 7919)
     const host = await createQueueHost()
     const ends = new Map<string, number>()
@@ -143,7 +145,7 @@ describe('the queue, in any order of events', () => {
         for (const name of names) await host.register(name, hardware[name])
       }
       await drainAll(host)
-      for (const t of host.store.live.values()) console.log(t.id, t.state, t.wish, t.target, t.cores, t.memoryBytes, t.gpus, t.after, t.notBefore, t.retriesLeft, t.environment, (await host.tasks.get(t.id)).message, JSON.stringify(host.tasks.plan()?.nodesFor(t.id)), JSON.stringify(host.store.live.reservations.on('a')))
+      for (const t of [...host.store.live.values()].slice(0,2)) console.log(t.id, t.state, t.wish, t.target, t.cores, t.memoryBytes, t.gpus, t.after, t.notBefore, t.retriesLeft, t.environment, (await host.tasks.get(t.id)).message, JSON.stringify(host.tasks.plan()?.nodesFor(t.id)), JSON.stringify(host.store.live.reservations.on('a')))
       expect([...host.store.live.values()].map(({ id, state, message }) => ({ id, state, message }))).toEqual([])
       for (const name of names) expect(host.tasks.toNode(host.nodes.get(name))).toMatchObject({ coresReserved: 0, memoryReservedBytes: 0, gpusReserved: [], tasks: 0 })
       for (const name of names) for (let beats = 0; beats < 3; beats++) await host.beat(name).then(host.settled)

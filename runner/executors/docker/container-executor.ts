@@ -1,5 +1,6 @@
-import { isHakuError } from '#core/errors.ts'
+import { errorMessage, isHakuError } from '#core/errors.ts'
 import { labels } from '#core/paths.ts'
+import type { TaskRecord } from '../../state/state.ts'
 import { type EndDetails, type Executor, OutputLost, type OutputStream } from '../executor.ts'
 import { TaskFailure } from '../task-failure.ts'
 import type { TaskRun } from '../task-run.ts'
@@ -31,13 +32,13 @@ export function createContainerExecutor(services: ContainerServices): Executor {
     },
 
     async create(run) {
-      const container = await createTaskContainer(run, services)
+      const container = await createTaskContainer(run, services).catch((error: unknown) => removeAndThrow(run, error))
       run.record.handle = container.id
       return container
     },
 
     async start(run): Promise<OutputStream | undefined> {
-      const stream = await startTaskContainer(run, services, idOf(run))
+      const stream = await startTaskContainer(run, services, idOf(run)).catch((error: unknown) => removeAndThrow(run, error))
       return stream && openOutputStream(stream)
     },
 
@@ -73,12 +74,19 @@ export function createContainerExecutor(services: ContainerServices): Executor {
 
     pause: (run) => engine.pauseContainer(idOf(run)),
     resume: (run) => engine.unpauseContainer(idOf(run)),
+    remove,
+  }
 
-    async remove(record) {
-      // One that has the name may be somebody else's.
-      const id = record.handle ?? (await findOwnContainer(record.order, services))?.id
-      if (id !== undefined) await engine.removeContainer(id)
-    },
+  async function remove(record: TaskRecord): Promise<void> {
+    // One that has the name may be somebody else's.
+    const id = record.handle ?? (await findOwnContainer(record.order, services))?.id
+    if (id !== undefined) await engine.removeContainer(id)
+  }
+
+  /** What could not be started may run all the same: an Engine's words are not its deeds. */
+  async function removeAndThrow(run: TaskRun, error: unknown): Promise<never> {
+    if (error instanceof TaskFailure) await remove(run.record).catch((failure: unknown) => console.error(`[hakuriver] [runner] what is left of task ${run.id} will be removed later: ${errorMessage(failure)}`))
+    throw error
   }
 
   async function sendSignal(run: TaskRun, signal: string): Promise<void> {
