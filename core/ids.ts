@@ -1,7 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import { monotonicFactory } from 'ulid'
 
-const nextUlid = monotonicFactory()
+let pool = Buffer.alloc(0)
+let used = 0
+
+/** From 0 to below 1. A few thousand random bytes at a time cost as much as one. */
+function random(): number {
+  if (used === pool.length) {
+    pool = randomBytes(4096)
+    used = 0
+  }
+  return (pool[used++] ?? 0) / 256
+}
+
+const nextUlid = monotonicFactory(random)
 
 /** A new id for a task or an operation: a ULID in lower case, so ids sort by time, also within one millisecond. */
 export function createId(): string {

@@ -88,7 +88,7 @@ export async function createRunner(config: Config): Promise<Runner> {
   const hardware = await readHardware({ plainProcesses: config.runner.plain_processes })
   const kernelLog = openKernelLog()
   const services = { state, paths, hostname, localTempDir: config.paths.local_temp_dir, closing }
-  const { executors, sweep } = createExecutors({ config, services, engine, images, files, numaNodes: hardware.numaNodes, kernelLog })
+  const { executors, sweep } = createExecutors({ config, services, engine, images, files, hardware, kernelLog })
   const tasks = createTasks({ services, executors, images, takesPlain: config.runner.plain_processes, onNews: (urgent) => link.news(urgent) })
 
   const sweepLater = createSweeper(async () => {

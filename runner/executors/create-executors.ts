@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import type { NumaNode } from '#core/api/schemas.ts'
+import type { NodeHardware } from '#core/api/schemas.ts'
 import type { Config } from '#core/config/schema.ts'
 import type { Engine } from '#core/engine/engine.ts'
 import type { runnerStatePaths } from '#core/paths.ts'
@@ -26,7 +26,7 @@ export interface ExecutorsOptions {
   engine: Engine
   images: Images
   files: ReturnType<typeof runnerStatePaths>
-  numaNodes: readonly NumaNode[]
+  hardware: NodeHardware
   kernelLog: KernelLog | undefined
 }
 
@@ -37,10 +37,10 @@ export interface NodeExecutors {
   sweep(): Promise<void>
 }
 
-export function createExecutors({ config: { docker, runner }, services, engine, images, files, numaNodes, kernelLog }: ExecutorsOptions): NodeExecutors {
+export function createExecutors({ config: { docker, runner }, services, engine, images, files, hardware, kernelLog }: ExecutorsOptions): NodeExecutors {
   const { state, hostname, closing } = services
-  const cpus = createCpuAllocator({ mode: docker.cpu_limit, state, numaNodes, cpus: readOwnCpus() })
-  const containers = { ...services, engine, images, cpus, outOfMemory: createOutOfMemory({ log: kernelLog, closing }), gpuDriver: docker.gpu_driver }
+  const cpus = createCpuAllocator({ mode: docker.cpu_limit, state, numaNodes: hardware.numaNodes, cpus: readOwnCpus() })
+  const containers = { ...services, engine, images, cpus, outOfMemory: createOutOfMemory({ log: kernelLog, closing }), gpuDriver: docker.gpu_driver, hasGpus: hardware.gpus.length > 0 }
   const warm = createWarmContainers(containers)
   const keeper = createKeeper({ program: fileURLToPath(new URL('keeper.cjs', import.meta.url)), socketPath: docker.socket, directory: files.items })
   const plain = plainServices({ ...services, cpus, processes: files.processes })

@@ -7,6 +7,7 @@ export function taskVariables(order: TaskOrder, hostname: string): Record<string
     ...order.env,
     HAKURIVER_TASK_ID: order.id,
     HAKURIVER_NODE: hostname,
+    HAKURIVER_INSTANCE: String(order.instance),
     ...(order.image && { HAKURIVER_ENVIRONMENT: order.image.environment }),
     ...(index !== undefined && { HAKURIVER_ARRAY_INDEX: index }),
   }

@@ -55,7 +55,7 @@ export function createDependencies({ store, fail, onFree, guard }: DependenciesO
   async function assess(id: string): Promise<void> {
     const task = store.live.get(id)
     if (!task || !reasons.has(id)) return
-    const verdicts = await Promise.all(task.after.map(async (dependency) => judge(dependency, await store.find(dependency.task), store.live.hasLost(dependency.task))))
+    const verdicts = await Promise.all(task.after.map(async (dependency) => judge(dependency, await store.settled(dependency.task), store.live.hasLost(dependency.task))))
     const impossible = verdicts.find((verdict) => verdict?.isImpossible)
     if (impossible) {
       forget(task)
@@ -77,7 +77,7 @@ export function createDependencies({ store, fail, onFree, guard }: DependenciesO
     }
     if (after.state === before.state && after.reason === before.reason) return
     // A batch that is lost stays so while its items are given up.
-    const others = after.batch !== null && before.state === 'lost' ? (dependents.get(after.batch) ?? []) : []
+    const others = after.batch !== null && before.state === 'lost' && after.state === 'lost' ? (dependents.get(after.batch) ?? []) : []
     for (const id of [...(dependents.get(after.id) ?? []), ...others]) guard(turns.take(id, () => assess(id)))
   }
   store.changes.on('added', onAdded)

@@ -28,20 +28,24 @@ export function createLiveTasks(): LiveTasks {
   const lost = new Map<string, TaskRecord>()
   const lostByNode = new Map<string, Set<string>>()
   const reservations = createReservations()
-  /** Ids in their order, and some that wait no longer. */
-  let queue: string[] = []
-  const inQueue = new Set<string>()
+  /** In their order, and some that wait no longer. Each is reached without looking it up: the queue is gone through again and again. */
+  let queue: InQueue[] = []
+  const inQueue = new Map<string, InQueue>()
   let isSorted = true
 
-  function enqueue(before: TaskRecord | undefined, after: TaskRecord): void {
-    if (inQueue.has(after.id)) {
-      if (before && compareInQueue(before, after) !== 0) isSorted = false
+  function enqueue(after: TaskRecord): void {
+    const known = inQueue.get(after.id)
+    if (known) {
+      if (compareInQueue(known.record, after) !== 0) isSorted = false
+      known.record = after
       return
     }
-    const last = tasks.get(queue.at(-1) ?? '')
-    if (queue.length > 0 && (!last || compareInQueue(last, after) > 0)) isSorted = false
-    queue.push(after.id)
-    inQueue.add(after.id)
+    if (!isWaiting(after)) return
+    const last = queue.at(-1)
+    if (last && compareInQueue(last.record, after) > 0) isSorted = false
+    const entry = { record: after }
+    queue.push(entry)
+    inQueue.set(after.id, entry)
   }
 
   return {
@@ -58,19 +62,15 @@ export function createLiveTasks(): LiveTasks {
       index(lostByNode, before && lostNodeOf(before), lostNodeOf(after), id)
       index(byBatch, before && liveBatchOf(before), liveBatchOf(after), id)
       reservations.change(before, after)
-      if (isWaiting(after)) enqueue(before, after)
+      enqueue(after)
     },
     waiting() {
-      const records = queue.flatMap((id) => {
-        const record = tasks.get(id)
-        if (record && isWaiting(record)) return [record]
-        inQueue.delete(id)
-        return []
-      })
-      if (!isSorted) records.sort(compareInQueue)
-      if (!isSorted || records.length < queue.length) queue = records.map(({ id }) => id)
+      const still = queue.filter(({ record }) => isWaiting(record))
+      if (still.length < queue.length) for (const { record } of queue) if (!isWaiting(record)) inQueue.delete(record.id)
+      if (!isSorted) still.sort((left, right) => compareInQueue(left.record, right.record))
+      queue = still
       isSorted = true
-      return records
+      return still.map(({ record }) => record)
     },
     onNode: (hostname) => records(tasks, byNode.get(hostname)),
     lostOn: (hostname) => records(lost, lostByNode.get(hostname)),
@@ -90,6 +90,11 @@ export function isWaiting({ state, items }: TaskRecord): boolean {
 }
 
 // --- internal ---
+
+interface InQueue {
+  /** As it is now. */
+  record: TaskRecord
+}
 
 function nodeOf({ node, state }: TaskRecord): string | undefined {
   return node === null || isFinal(state) ? undefined : node

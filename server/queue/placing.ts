@@ -61,7 +61,7 @@ export function createPlacing({ store, nodes, loads, verifications, fail, ...blo
     if (built.damaged.length > 0) built = inputs.build(Date.now())
     const plan = planner.plan(built.input)
     current = plan
-    await Promise.all([...groupByTask(plan.placements)].map(([id, placements]) => assign(built.tasks.get(id), placements)))
+    await Promise.all([...groupByTask(plan.placements)].map(([id, placements]) => assign(built.taskOf(id), placements)))
     wakeAt(built)
   }
 

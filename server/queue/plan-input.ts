@@ -19,8 +19,8 @@ export interface PlanInputs {
 
 export interface BuiltInput {
   input: PlanInput
-  /** What waits, as it was then. */
-  tasks: ReadonlyMap<string, TaskRecord>
+  /** What waits, until the next is built. */
+  taskOf(id: string): TaskRecord | undefined
   /** Those of a version that is damaged for good. */
   damaged: { id: string; message: string }[]
   /** Versions of tasks that nobody has read yet. */
@@ -36,7 +36,9 @@ export interface PlanInputsOptions extends BlockedOptions {
 }
 
 export function createPlanInputs({ store, nodes, loadBytes, ...blocked }: PlanInputsOptions): PlanInputs {
-  let known = new Map<string, Known>()
+  const known = new Map<string, Known>()
+  /** As they stood the last time. */
+  let lined: Known[] = []
   let states = new Map<string, NodeState>()
   const unread = new Map<string, VersionName>()
   let haveVersionsChanged = false
@@ -51,7 +53,12 @@ export function createPlanInputs({ store, nodes, loadBytes, ...blocked }: PlanIn
     const all = count === 0 && reasons.length === 0 ? [{ code: 'limit' as const, message: `${task.parallel} of the batch run at a time, and so many do.` }] : reasons
     const isLasting = task.after.length === 0 && task.parallel === null && (task.notBefore === null || task.notBefore <= now)
     if (before?.task === task && before.waiting.count === count && isSame(before.waiting.blocked, all)) return { ...before, isLasting }
-    return { task, isLasting, waiting: { ...requestOf(task, task.target), id: task.id, count, version: keyOf(task), timeLimitSeconds: task.timeLimitSeconds, blocked: all } }
+    return { task, isLasting, place: 0, waiting: { ...requestOf(task, task.target), id: task.id, count, version: keyOf(task), timeLimitSeconds: task.timeLimitSeconds, blocked: all } }
+  }
+
+  /** Those that have left the queue. */
+  function forget(): void {
+    for (const [id, { place }] of known) if (lined[place]?.task.id !== id) known.delete(id)
   }
 
   function toState(node: NodeRecord): NodeState {
@@ -71,22 +78,27 @@ export function createPlanInputs({ store, nodes, loadBytes, ...blocked }: PlanIn
     },
     build(now) {
       const left = new Map<string, number>()
-      const next = new Map<string, Known>()
-      const tasks = new Map<string, TaskRecord>()
-      const built: Omit<BuiltInput, 'input'> = { tasks, damaged: [], newVersions: [], nextDue: null }
+      const built: Omit<BuiltInput, 'input'> = { taskOf: (id) => known.get(id)?.task, damaged: [], newVersions: [], nextDue: null }
+      const next: Known[] = []
+      // Most stand behind the same one as before: those are found without looking them up.
+      let expected = 0
       const waiting = store.live.waiting().map((task) => {
-        const before = known.get(task.id)
+        const before = lined[expected]?.task.id === task.id ? lined[expected] : known.get(task.id)
+        if (before) expected = before.place + 1
         const found = before?.task === task && before.isLasting && !haveVersionsChanged ? before : look(task, before, { now, left })
-        if (!before && task.environment !== null && task.version !== null) unread.set(found.waiting.version ?? '', { environment: task.environment, version: task.version })
+        const { version } = found.waiting
+        if (!before && version !== null && task.environment !== null && task.version !== null && !loadBytes.get(version)) unread.set(version, { environment: task.environment, version: task.version })
         const { waiting: made } = found
         const damage = made.blocked.find(({ code }) => code === 'environment_damaged')
         if (damage) built.damaged.push({ id: task.id, message: damage.message })
         if (task.notBefore !== null && task.notBefore > now) built.nextDue = Math.min(built.nextDue ?? Infinity, task.notBefore)
-        next.set(task.id, found)
-        tasks.set(task.id, task)
+        if (found !== before) known.set(task.id, found)
+        next.push(found)
         return made
       })
-      known = next
+      for (const [place, found] of next.entries()) found.place = place
+      lined = next
+      if (known.size > lined.length) forget()
       haveVersionsChanged = false
       const nodeStates = nodes.list().map(toState)
       states = new Map(nodeStates.map((state) => [state.hostname, state]))
@@ -100,6 +112,8 @@ export function createPlanInputs({ store, nodes, loadBytes, ...blocked }: PlanIn
 interface Known {
   task: TaskRecord
   waiting: WaitingTask
+  /** In the queue. */
+  place: number
   /** Nothing but another record, or what is known of versions, can make it different. */
   isLasting: boolean
 }

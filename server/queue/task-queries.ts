@@ -1,4 +1,4 @@
-import type { Kysely, SelectQueryBuilder } from 'kysely'
+import { type Kysely, type SelectQueryBuilder, sql } from 'kysely'
 import { decodeTime, encodeTime } from 'ulid'
 import type { TaskQuery } from '#core/api/schemas.ts'
 import { isFinal, type TaskState, taskStates } from '#core/tasks/states.ts'
@@ -57,17 +57,18 @@ export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
     return first ? first.number - (first.size ?? 0) : Number.MAX_SAFE_INTEGER
   }
 
-  /** One half of a list: what stands on top, or items. Each is read from an index of its own. */
-  async function half(query: TaskQuery, { isTop, since, batch }: { isTop: boolean; since: number | undefined; batch: number | undefined }): Promise<ReadRow[]> {
-    const { limit, cursor, state, node, environment, submitter } = query
-    let select = rows().where('tasks.batch', isTop ? 'is' : 'is not', null).orderBy('tasks.number', 'desc').limit(limit + 1)
+  /** A part of a list: what stands on top, items, or both. Each is read from an index of its own, in its order. */
+  async function part(query: TaskQuery, { level, since, batch }: { level: 'top' | 'items' | 'all'; since: number | undefined; batch: number | undefined }): Promise<ReadRow[]> {
+    const { limit, cursor } = query
+    let select = rows().orderBy('tasks.number', 'desc').limit(limit + 1)
+    if (level !== 'all') select = select.where('tasks.batch', level === 'top' ? 'is' : 'is not', null)
     if (cursor !== undefined) select = select.where('tasks.number', '<', readCursor(cursor))
-    if (state !== undefined) select = select.where('tasks.state', '=', state)
-    if (node !== undefined) select = select.where('tasks.node', '=', node)
-    if (environment !== undefined) select = select.where('tasks.environment', '=', environment)
-    if (submitter !== undefined) select = select.where('tasks.submitter', '=', submitter)
-    if (batch !== undefined) select = select.where('tasks.batch', '=', batch)
     if (since !== undefined) select = select.where('tasks.number', '>=', since)
+    if (batch !== undefined) select = select.where('tasks.batch', '=', batch)
+    for (const [nth, column] of filtersOf(query).entries()) {
+      // SQLite guesses which index has the fewest rows; the sign keeps it from the others.
+      select = nth === 0 && batch === undefined ? select.where(`tasks.${column}`, '=', query[column] ?? '') : select.where(sql`+${sql.ref(`tasks.${column}`)}`, '=', query[column])
+    }
     return select.execute()
   }
 
@@ -81,9 +82,10 @@ export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
       const { limit } = query
       const batch = query.batch === undefined ? undefined : ((await database.selectFrom('tasks').select('number').where('id', '=', query.batch).executeTakeFirst())?.number ?? -1)
       const scope = { since: query.since === undefined ? undefined : await firstNumberSince(Date.parse(query.since)), batch }
-      const top = batch === undefined ? await half(query, { ...scope, isTop: true }) : []
-      const items = query.level === 'top' ? [] : await half(query, { ...scope, isTop: false })
-      const all = [...top, ...items].sort((left, right) => right.number - left.number)
+      const levels = levelsOf(query)
+      const parts: ReadRow[][] = []
+      for (const level of levels) parts.push(await part(query, { ...scope, level }))
+      const all = levels.length === 1 ? parts.flat() : parts.flat().sort((left, right) => right.number - left.number)
       const page = all.slice(0, limit)
       return { items: withSharedSpecs(page), nextCursor: all.length > limit ? String(page.at(-1)?.number) : null }
     },
@@ -131,6 +133,21 @@ export function timeOfId(id: string): number {
 }
 
 // --- internal ---
+
+type Filter = 'state' | 'node' | 'environment' | 'submitter'
+
+/** Which filters there are, the one that leaves the fewest rows first: few tasks go on, and of those that ended many are of one state. */
+function filtersOf(query: TaskQuery): Filter[] {
+  const isLive = query.state !== undefined && !isFinal(query.state)
+  const order: Filter[] = isLive ? ['state', 'node', 'submitter', 'environment'] : ['node', 'submitter', 'environment', 'state']
+  return order.filter((column) => query[column] !== undefined)
+}
+
+function levelsOf(query: TaskQuery): ('top' | 'items' | 'all')[] {
+  if (query.batch !== undefined) return query.level === 'top' ? [] : ['items']
+  if (query.level === 'top') return ['top']
+  return filtersOf(query).length === 0 ? ['all'] : ['top', 'items']
+}
 
 /** Of a cursor that is none nothing is listed. */
 function readCursor(cursor: string): number {

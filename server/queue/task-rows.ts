@@ -17,10 +17,10 @@ const defaultSpec: TaskSpec = {
   name: '', command: [], env: {}, mounts: [], cores: 1, memoryBytes: null, gpus: 0, gpuMemoryBytes: null, user: null, workdir: null, network: null, privileged: false,
   at: null, after: [], retries: 0, timeLimitSeconds: null, signal: 'SIGTERM', graceSeconds: 10, notifyUrl: null, parallel: null, pack: false, pinned: null, kind: null, arrayIndexes: null,
 }
-const defaults = new Map(Object.entries(defaultSpec).map(([key, value]) => [key, JSON.stringify(value)]))
+const defaultObjects = new Map(Object.entries(defaultSpec).map(([key, value]) => [key, JSON.stringify(value)]))
 
 export function encodeSpec(record: TaskRecord): string {
-  return JSON.stringify(Object.fromEntries(Object.entries(specOf(record)).filter(([key, value]) => JSON.stringify(value) !== defaults.get(key))))
+  return JSON.stringify(Object.fromEntries(Object.entries(specOf(record)).filter(([key, value]) => !isDefault(key, value))))
 }
 
 /** `spec`: parsed already, because items share their batch's. */
@@ -115,6 +115,12 @@ export function toChanges(record: TaskRecord) {
 }
 
 // --- internal ---
+
+/** Most are numbers, words and `null`: told apart without their JSON. */
+function isDefault(key: string, value: unknown): boolean {
+  if (typeof value === 'object' && value !== null) return JSON.stringify(value) === defaultObjects.get(key)
+  return value === defaultSpec[key as keyof TaskSpec]
+}
 
 function toBatch(row: ReadRow, { arrayIndexes }: TaskSpec): BatchRecord | null {
   if (row.size === null) return null

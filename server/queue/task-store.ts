@@ -29,6 +29,8 @@ export interface TaskStore {
   find(id: string): Promise<TaskRecord | undefined>
   /** @throws `task.not_found` */
   get(id: string): Promise<TaskRecord>
+  /** As it is once the changes that are under way are done: a batch is then as its items are. */
+  settled(id: string): Promise<TaskRecord | undefined>
   /** Of the items of a batch that goes on; `null` for all else. */
   countsOf(record: TaskRecord): StateCounts | null
   /** Of a batch that goes on. */
@@ -179,6 +181,7 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
     changes,
     find,
     get,
+    settled: (id) => turns.take(id, () => find(id)),
     nextNumber(items = 0) {
       lastNumber += items + 1
       return lastNumber
@@ -201,17 +204,12 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
     unfinishedOf: (environment) => [...live.values()].filter((task) => task.environment === environment).sort((left, right) => left.number - right.number),
     async update(id, difference, by) {
       const record = await turns.take(id, () => change(id, difference, by))
-      return record.items ? settled(id) : record
+      return record.items ? turns.take(id, () => get(id)) : record
     },
     async place(batchId, decide, by) {
       await turns.take(batchId, () => place(batchId, decide, by))
-      return settled(batchId)
+      return turns.take(batchId, () => get(batchId))
     },
-  }
-
-  /** A batch after what came of a change: that is due behind it. */
-  function settled(batchId: string): Promise<TaskRecord> {
-    return turns.take(batchId, () => get(batchId))
   }
 }
 

@@ -28,7 +28,7 @@ export interface Demand {
 export interface Demands {
   of(task: WaitingTask): Demand
   /** Forgets what none of these needs any more, once that is much. */
-  prune(needed: readonly { demand: Demand }[]): void
+  prune(needed: ReadonlyMap<string, { demand: Demand }>): void
 }
 
 /** One demand for all tasks that ask for the same. */
@@ -43,8 +43,8 @@ export function createDemands(): Demands {
       return demand
     },
     prune(needed) {
-      if (known.size <= 2 * needed.length + 100) return
-      known = new Map(needed.map(({ demand }) => [demand.key, demand]))
+      if (known.size <= 2 * needed.size + 100) return
+      known = new Map(Array.from(needed.values(), ({ demand }) => [demand.key, demand]))
     },
   }
 }

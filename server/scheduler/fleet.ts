@@ -35,10 +35,11 @@ export function createFleet(nodes: readonly NodeState[]): Fleet {
     update(current) {
       if (current.length !== asGiven.length) return null
       const changed: Room[] = []
-      for (const [index, room] of asGiven.entries()) {
-        const node = current[index]
-        if (!room || node?.hostname !== room.node.hostname) return null
+      for (let index = 0; index < current.length; index++) {
+        const [node, room] = [current[index], asGiven[index]]
+        if (!node || !room) return null
         if (node === room.node && !room.isStale) continue
+        if (node.hostname !== room.node.hostname) return null
         fillRoom(room, node)
         note(room)
         changed.push(room)

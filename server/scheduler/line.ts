@@ -13,16 +13,15 @@ export interface Entry {
   kept: Room | undefined
 }
 
-/** The queue as a planner knows it. */
+/**
+ * The queue as a planner knows it. Its lists are in step, and in the order of the queue. Some places are empty: to close
+ * each at once would move ten thousand others.
+ */
 export interface Line {
-  readonly entries: readonly Entry[]
-  /**
-   * In step with `entries`, since reaching for ten thousand of them in each pass would cost more than all else: so many
-   * cores must have become free on a node for the entry to be looked at. Below 0: it is always looked at.
-   */
+  readonly entries: readonly (Entry | undefined)[]
+  /** So many cores must have become free on a node for the entry to be looked at: reaching for each would cost more than all else. Below 0: it always is. */
   readonly thresholds: number[]
-  /** In step with `entries` too. */
-  readonly demands: readonly Demand[]
+  readonly demands: readonly (Demand | undefined)[]
   find(taskId: string): Entry | undefined
   /** Takes over what is another object than before. Answers the entries that are gone, or `null` if the order of others has changed. */
   update(waiting: readonly WaitingTask[]): Entry[] | null
@@ -31,46 +30,74 @@ export interface Line {
 export function createLine(waiting: readonly WaitingTask[]): Line {
   const known = createDemands()
   const byId = new Map<string, Entry>()
-  const tasks: WaitingTask[] = []
-  const entries: Entry[] = []
+  const tasks: (WaitingTask | undefined)[] = []
+  const entries: (Entry | undefined)[] = []
   const thresholds: number[] = []
-  const demands: Demand[] = []
+  const demands: (Demand | undefined)[] = []
+  const lists = [tasks, entries, thresholds, demands]
+  let empty = 0
 
-  function insert(place: number, task: WaitingTask): void {
-    const mayStart = task.count > 0 && task.blocked.length === 0
+  function put(place: number, task: WaitingTask): void {
     const demand = known.of(task)
+    const mayStart = task.count > 0 && task.blocked.length === 0
     const entry = { task, demand, mayStart, isJudged: false, kept: undefined }
     byId.set(task.id, entry)
-    insertAt(tasks, place, task)
-    insertAt(entries, place, entry)
-    insertAt(thresholds, place, mayStart ? -1 : NEVER)
-    insertAt(demands, place, demand)
+    tasks[place] = task
+    entries[place] = entry
+    thresholds[place] = mayStart ? ALWAYS : NEVER
+    demands[place] = demand
   }
 
-  function remove(place: number, count: number): Entry[] {
-    tasks.splice(place, count)
-    thresholds.splice(place, count)
-    demands.splice(place, count)
-    return entries.splice(place, count)
+  /** Empties places, and answers who was there. */
+  function clear(from: number, to: number): Entry[] {
+    const gone: Entry[] = []
+    for (let place = from; place < to; place++) {
+      const entry = entries[place]
+      if (!entry) continue
+      gone.push(entry)
+      tasks[place] = entries[place] = demands[place] = undefined
+      thresholds[place] = NEVER
+      empty++
+    }
+    return gone
+  }
+
+  function closeUp(): void {
+    if (empty <= MOST_EMPTY && empty < tasks.length) return
+    const isTaken = tasks.map((task) => task !== undefined)
+    for (const list of lists) keepOnly(list, isTaken)
+    empty = 0
   }
 
   function update(current: readonly WaitingTask[]): Entry[] | null {
     const gone: Entry[] = []
     let place = 0
-    for (const task of current) {
-      if (tasks[place] !== task) {
-        if (byId.get(task.id)?.task === task) {
-          // What stood between is gone. What is not found behind has come forward: the order has changed.
-          const found = tasks.indexOf(task, place)
-          if (found < 0) return null
-          gone.push(...remove(place, found - place))
-        } else insert(place, task)
+    for (let next = 0; next < current.length; next++, place++) {
+      const same = equalLength({ tasks, place, current, next })
+      ;[place, next] = [place + same, next + same]
+      const task = current[next]
+      if (!task) break
+      while (place < tasks.length && tasks[place] === undefined) place++
+      if (tasks[place] === task) continue
+      const before = byId.get(task.id)
+      if (before?.task === task) {
+        // What stood between is gone. What is not found behind has come forward: the order has changed.
+        const found = tasks.indexOf(task, place)
+        if (found < 0) return null
+        gone.push(...clear(place, found))
+        place = found
+        continue
       }
-      place++
+      if (before && entries[place] === before) {
+        gone.push(...clear(place, place + 1))
+        empty--
+      } else if (place < tasks.length) for (const list of lists) list.splice(place, 0, undefined as never)
+      put(place, task)
     }
-    gone.push(...remove(place, tasks.length - place))
+    gone.push(...clear(place, tasks.length))
     for (const entry of gone) if (byId.get(entry.task.id) === entry) byId.delete(entry.task.id)
-    known.prune(entries)
+    closeUp()
+    known.prune(byId)
     return gone
   }
 
@@ -80,10 +107,19 @@ export function createLine(waiting: readonly WaitingTask[]): Line {
 
 // --- internal ---
 
+const ALWAYS = -1
 const NEVER = 2 ** 30
+const MOST_EMPTY = 500
 
-/** Most come to the end of the queue, and there `splice` is slow. */
-function insertAt<T>(list: T[], place: number, value: T): void {
-  if (place === list.length) list.push(value)
-  else list.splice(place, 0, value)
+/** So many are the same from here on. */
+function equalLength({ tasks, place, current, next }: { tasks: readonly (WaitingTask | undefined)[]; place: number; current: readonly WaitingTask[]; next: number }): number {
+  let length = 0
+  while (next + length < current.length && tasks[place + length] === current[next + length]) length++
+  return length
+}
+
+function keepOnly(list: unknown[], isKept: readonly boolean[]): void {
+  let kept = 0
+  for (const [place, value] of list.entries()) if (isKept[place]) list[kept++] = value
+  list.length = kept
 }

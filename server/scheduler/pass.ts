@@ -98,11 +98,21 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
 
   for (const room of fleet.rooms) room.keep = undefined
   changed.forEach(markDirty)
-  for (let index = 0; index < line.entries.length; index++) {
-    const threshold = line.thresholds[index] ?? -1
+  /** The next that something may have changed for. */
+  function nextFrom(start: number): number {
+    const { thresholds, demands } = line
     // The first few are asked in each pass for which node is kept for them.
-    const isAsBefore = threshold >= 0 && ((asking === KEPT_AT_MOST && threshold > (mostCores ??= freeCores(dirty))) || line.demands[index]?.failedIn === pass)
-    const entry = isAsBefore ? undefined : line.entries[index]
+    const enough = asking === KEPT_AT_MOST ? (mostCores ??= freeCores(dirty)) : NO_LIMIT
+    let index = start
+    for (; index < thresholds.length; index++) {
+      const threshold = thresholds[index] ?? -1
+      if (threshold < 0 || (threshold <= enough && demands[index]?.failedIn !== pass)) break
+    }
+    return index
+  }
+
+  for (let index = nextFrom(0); index < line.entries.length; index = nextFrom(index + 1)) {
+    const entry = line.entries[index]
     if (entry?.mayStart) decide(entry, index)
   }
 
@@ -115,6 +125,8 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
 }
 
 // --- internal ---
+
+const NO_LIMIT = Number.MAX_SAFE_INTEGER
 
 /** What asks for nothing fits where there is less than nothing. */
 function freeCores(rooms: readonly Room[]): number {

@@ -7,7 +7,7 @@ import type { NumaNode } from '#core/api/schemas.ts'
 import type { ContainerSpec, Engine } from '#core/engine/engine.ts'
 import { HakuError } from '#core/errors.ts'
 import { type CpuOptions, createCpuAllocator } from '#runner/executors/docker/cpus.ts'
-import { deviceRequest } from '#runner/executors/docker/gpus.ts'
+import { deviceRequest, gpuVariables } from '#runner/executors/docker/gpus.ts'
 import { warmName } from '#runner/executors/pack/spec.ts'
 import { openRunnerState, type RunnerState } from '#runner/state/state.ts'
 import { testEngine } from '../support/engine.ts'
@@ -46,6 +46,17 @@ describe('GPUs of an order', () => {
   })
 })
 
+describe('GPUs that a task was not given', () => {
+  it.each([
+    ['no GPUs on the node', undefined, false, {}],
+    ['none given', undefined, true, { NVIDIA_VISIBLE_DEVICES: 'void' }],
+    ['some of CDI', { driver: 'cdi', ids: ['nvidia.com/gpu=a'] }, true, { NVIDIA_VISIBLE_DEVICES: 'void' }],
+    ['some of the driver, which says so itself', { driver: 'nvidia', ids: ['a'] }, true, {}],
+  ] as const)('are hidden: %s', (_, devices, hasGpus, variables) => {
+    expect(gpuVariables(devices && { ...devices, ids: [...devices.ids] }, hasGpus)).toEqual(variables)
+  })
+})
+
 it('an order is asked of the Engine as it is', async () => {
   const engine = testEngine()
   const workspace = await createWorkspace(engine)
@@ -63,7 +74,7 @@ it('an order is asked of the Engine as it is', async () => {
         name: `hakuriver-task-${order.id}-3`,
         image: 'sha256:image',
         command: ['a', 'b c'],
-        env: { A: 'b', HAKURIVER_TASK_ID: order.id, HAKURIVER_NODE: workspace.hostname, HAKURIVER_ENVIRONMENT: 'test-env' },
+        env: { A: 'b', HAKURIVER_TASK_ID: order.id, HAKURIVER_NODE: workspace.hostname, HAKURIVER_INSTANCE: '3', HAKURIVER_ENVIRONMENT: 'test-env' },
         labels: { 'hakuriver.task': order.id, 'hakuriver.instance': '3', 'hakuriver.node': workspace.hostname, 'hakuriver.environment': 'test-env', 'hakuriver.version': '1700000000' },
         mounts: [{ source: workspace.paths.data, target: '/shared', readOnly: false }, { source: workspace.localTempDir, target: '/local_temp', readOnly: false }, { source: root, target: '/data', readOnly: true }],
         user: '7:8', workdir: '/work', network: 'none', privileged: true,

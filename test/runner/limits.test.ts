@@ -12,7 +12,7 @@ import { startStubHost, type StubHost } from './support/stub-host.ts'
 import { createOrder, createWorkspace, type Workspace } from './support/workspace.ts'
 
 const MEBIBYTE = 2 ** 20
-const DEAF = ['sh', '-c', 'trap "" TERM INT; while :; do sleep 0.05; done']
+const DEAF = ['sh', '-c', 'trap "" TERM INT; echo deaf; while :; do sleep 0.05; done']
 
 describe.skipIf(engineMissing !== undefined)('what a task may have of its node', () => {
   const engine = testEngine()
@@ -45,6 +45,11 @@ describe.skipIf(engineMissing !== undefined)('what a task may have of its node',
     const order = createOrder(image.id, command, change)
     await runner.put(order)
     return host.untilFinal(order.id)
+  }
+  async function startDeaf(change: Partial<TaskOrder>): Promise<string> {
+    const id = await start(DEAF, change)
+    await expect.poll(() => workspace.stdout(id)).toBe('deaf\n')
+    return id
   }
   const act = (action: 'killTask' | 'pauseTask' | 'resumeTask', id: string) => runner.client.call(action, { params: { id }, body: { instance: 1 } })
 
@@ -135,7 +140,7 @@ describe.skipIf(engineMissing !== undefined)('what a task may have of its node',
     })
 
     it('ends by force after its grace', async () => {
-      expect(await runToEnd(DEAF, { timeLimitSeconds: 0.5, graceSeconds: 0.5 })).toMatchObject({ state: 'timed_out', exitCode: 137 })
+      expect(await runToEnd(DEAF, { timeLimitSeconds: 2, graceSeconds: 0.5 })).toMatchObject({ state: 'timed_out', exitCode: 137 })
     })
 
     it('counts on while it is paused', async () => {
@@ -155,7 +160,7 @@ describe.skipIf(engineMissing !== undefined)('what a task may have of its node',
     })
 
     it('that ran out is remembered by the Runner that comes back', async () => {
-      const id = await start(DEAF, { timeLimitSeconds: 0.3, graceSeconds: 600 })
+      const id = await startDeaf({ timeLimitSeconds: 2, graceSeconds: 600 })
       // Its time is over, and it was told so.
       await expect.poll(() => readTimedOut(id)).toBe(1)
       await runner.kill()
@@ -165,7 +170,7 @@ describe.skipIf(engineMissing !== undefined)('what a task may have of its node',
     })
 
     it('is not what ended a task that was killed before', async () => {
-      const id = await start(DEAF, { timeLimitSeconds: 1, graceSeconds: 2 })
+      const id = await startDeaf({ timeLimitSeconds: 5, graceSeconds: 6 })
       await act('killTask', id)
       expect(await host.untilFinal(id)).toMatchObject({ state: 'killed', reason: 'user', exitCode: 137 })
     })
@@ -194,14 +199,14 @@ describe.skipIf(engineMissing !== undefined)('what a task may have of its node',
 
     it('is ended at once by SIGKILL, and by force after its grace', async () => {
       for (const change of [{ signal: 'SIGKILL', graceSeconds: 600 }, { graceSeconds: 0 }] as const) {
-        const id = await start(DEAF, change)
+        const id = await startDeaf(change)
         await act('killTask', id)
         expect(await host.untilFinal(id)).toMatchObject({ state: 'killed', exitCode: 137 })
       }
     })
 
     it('can not be paused any more', async () => {
-      const id = await start(DEAF, { graceSeconds: 1 })
+      const id = await startDeaf({ graceSeconds: 1 })
       await act('killTask', id)
       await expect(act('pauseTask', id)).rejects.toMatchObject({ code: 'task.state' })
       await host.untilFinal(id)

@@ -126,7 +126,8 @@ describe.skipIf(engineMissing !== undefined)('the link of a Runner to its Host',
     await runner.put(order)
     await runner.untilLogged(/the Host does not want it/)
     await expect.poll(async () => (await workspace.containers()).size).toBe(0)
-    await expect(runner.client.call('killTask', { params: { id: order.id }, body: { instance: 1 } })).rejects.toMatchObject({ code: 'task.not_found' })
+    const kill = () => runner.client.call('killTask', { params: { id: order.id }, body: { instance: 1 } }).then(({ state }) => state, (error: HakuError) => error.code)
+    await expect.poll(kill).toBe('task.not_found')
   })
 
   it('says in one line why it can not start, and exits with 1', async () => {

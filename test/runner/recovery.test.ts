@@ -71,6 +71,18 @@ describe.skipIf(engineMissing !== undefined)('a Runner that was killed', () => {
     expect(await workspace.stderr(id)).toBe(lines('error'))
   })
 
+  it('keeps lines that are longer than an Engine logs at once', async () => {
+    const line = (index: number) => `${index} ${'x'.repeat(16_384 * 2 - 2 - (index % 3))}\n`
+    const id = await start(['sh', '-c', 'x=$(head -c 32766 /dev/zero | tr "\\0" x); for i in 0 1 2 3 4 5 6 7 8 9; do y=$x; j=$((i % 3)); while [ $j -gt 0 ]; do y=${y#x}; j=$((j-1)); done; echo "$i $y"; sleep 0.2; done; printf %s "$x"'])
+    for (const count of [2, 5]) {
+      await untilPrinted(id, count * 32_000)
+      await runner.kill()
+      await restart()
+    }
+    expect(await host.untilFinal(id)).toMatchObject({ state: 'succeeded' })
+    expect(await workspace.stdout(id)).toBe(`${Array.from({ length: 10 }, (_, index) => line(index)).join('')}${'x'.repeat(32_766)}`)
+  })
+
   it('leaves containers alone when it is stopped, and exits with 0', async () => {
     const id = await start(['sh', '-c', 'echo first; until [ -e /shared/go ]; do sleep 0.05; done; echo last'])
     expect(await runner.stop()).toBe(0)

@@ -9,6 +9,7 @@ import { quote } from '../../names.ts'
 import { assertMark } from '../../shared-directory.ts'
 import type { StreamingDriver } from '../driver.ts'
 import type { ByteRange } from '../store.ts'
+import { createDirectoryStamp } from './directory-stamp.ts'
 import { openFresh, streamFile } from './file-reader.ts'
 import { storageError } from './file-system-errors.ts'
 import { createStreamedFile, freeBytes, syncDirectory, unlinkIfThere } from './file-writer.ts'
@@ -64,24 +65,14 @@ export function createFileSystemDriver({ directory, mark }: FileSystemDriverOpti
       await syncDirectory(directory)
     })
 
-  /** The directory as it was seen last, and since when. */
-  let seen = { word: '', since: 0 }
-  /** A clock of files may stand still for a moment: only what has been the same for longer than that tells of each change. */
-  const stamp = (keys: readonly string[]) =>
-    attempt(async () => {
-      const { ino, mtimeNs } = await stat(directory, { bigint: true })
-      const word = `${ino}-${mtimeNs}`
-      if (seen.word !== word) seen = { word, since: performance.now() }
-      if (performance.now() - seen.since < FILE_CLOCK_MS) return undefined
-      return [word, ...(await Promise.all(keys.map((key) => wordOf(path(key)))))].join(' ')
-    })
+  const stampOf = createDirectoryStamp(directory)
 
   return {
     ...fsDriver({ base: directory, noClear: true }),
     listEntries,
     stat: statKey,
     openRange,
-    stamp,
+    stamp: (keys) => attempt(() => stampOf(keys.map(path))),
     getKeys: async () => (await listEntries()).map(({ key }) => key),
     hasItem: async (key) => (await statKey(key)) !== undefined,
     getMeta: async (key) => (await statKey(key)) ?? null,
@@ -103,19 +94,6 @@ export function createFileSystemDriver({ directory, mark }: FileSystemDriverOpti
 }
 
 // --- internal ---
-
-/** Of the coarsest clock of files: a second. */
-const FILE_CLOCK_MS = 1100
-
-async function wordOf(path: string): Promise<string> {
-  try {
-    const { ino, size, mtimeNs } = await stat(path, { bigint: true })
-    return `${ino}-${size}-${mtimeNs}`
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return 'none'
-    throw error
-  }
-}
 
 /** A key is the name of a file, to the letter. */
 const KEY_RE = /^[A-Za-z0-9._+-]{1,255}$/

@@ -13,6 +13,14 @@ export async function deviceRequest({ gpus }: TaskOrder, engine: Pick<Engine, 'i
   return { driver, ids: gpus.map(({ uuid }) => (driver === 'cdi' ? `${KIND}=${uuid}` : uuid)) }
 }
 
+/**
+ * The images of NVIDIA ask for all GPUs by a variable, and where their runtime is the Engine's default it obeys. Its driver sets the variable
+ * itself; in all other cases it must say none.
+ */
+export function gpuVariables(devices: DeviceRequest | undefined, hasGpus: boolean): Record<string, string> {
+  return hasGpus && devices?.driver !== 'nvidia' ? { NVIDIA_VISIBLE_DEVICES: 'void' } : {}
+}
+
 // --- internal ---
 
 /** CDI is asked only for what a file describes: an Engine that knows of CDI may have none for GPUs. */

@@ -12,4 +12,6 @@ export interface ContainerServices extends ExecutorServices {
   cpus: CpuAllocator
   outOfMemory: OutOfMemory
   gpuDriver: Config['docker']['gpu_driver']
+  /** Whether this node has any. */
+  hasGpus: boolean
 }

@@ -3,7 +3,7 @@ import type { ContainerSpec } from '#core/engine/engine.ts'
 import { labels, SHARED_MOUNT, taskContainerName } from '#core/paths.ts'
 import { taskVariables } from '../variables.ts'
 import type { TaskRun } from '../task-run.ts'
-import { deviceRequest } from './gpus.ts'
+import { deviceRequest, gpuVariables } from './gpus.ts'
 import type { ContainerServices } from './services.ts'
 
 /** Many threads, and still a fork bomb does not take the node with it. */
@@ -13,14 +13,15 @@ const PIDS_LIMIT = 32_768
 export async function taskSpec({ record }: TaskRun, services: ContainerServices, { image, mounts }: Pick<ContainerSpec, 'image' | 'mounts'>): Promise<ContainerSpec> {
   const { hostname, cpus } = services
   const { order } = record
+  const limits = await orderLimits(order, services)
   return {
-    ...(await orderLimits(order, services)),
+    ...limits,
     ...cpus.limits(record),
     name: taskContainerName(order.id, order.instance),
     image,
     mounts,
     command: order.command,
-    env: taskVariables(order, hostname),
+    env: { ...taskVariables(order, hostname), ...limits.env },
     labels: { [labels.task]: order.id, [labels.instance]: String(order.instance), [labels.node]: hostname, ...versionLabels(order) },
     workdir: order.workdir ?? SHARED_MOUNT,
     ...(order.user !== null && { user: order.user }),
@@ -30,12 +31,13 @@ export async function taskSpec({ record }: TaskRun, services: ContainerServices,
 }
 
 /** What an order lets a container have of its node, CPUs aside. */
-export async function orderLimits(order: TaskOrder, { engine, gpuDriver }: Pick<ContainerServices, 'engine' | 'gpuDriver'>): Promise<Partial<ContainerSpec>> {
+export async function orderLimits(order: TaskOrder, { engine, gpuDriver, hasGpus }: Pick<ContainerServices, 'engine' | 'gpuDriver' | 'hasGpus'>): Promise<Partial<ContainerSpec>> {
   const devices = await deviceRequest(order, engine, gpuDriver)
   return {
     network: order.network,
     ...(order.memoryBytes !== null && { memoryBytes: order.memoryBytes }),
     ...(devices && { devices }),
+    env: gpuVariables(devices, hasGpus),
     pidsLimit: PIDS_LIMIT,
     privileged: order.privileged,
   }

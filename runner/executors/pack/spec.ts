@@ -19,15 +19,16 @@ export function warmName(order: TaskOrder, hostname: string): string {
 export async function warmSpec(record: TaskRecord, services: ContainerServices, { name, image, mounts, capacity }: Pick<ContainerSpec, 'name' | 'image' | 'mounts'> & { capacity: number }): Promise<ContainerSpec> {
   const { hostname, cpus } = services
   const { order } = record
+  const { env = {}, ...limits } = await orderLimits(order, services)
   return {
-    ...(await orderLimits(order, services)),
+    ...limits,
     ...cpus.limits(record),
     ...sharedLimits(order, capacity, (await services.engine.info()).cores),
     name,
     image,
     mounts,
     command: [...IDLE_COMMAND],
-    env: {},
+    env,
     labels: { [labels.pack]: order.pack ?? '', [labels.node]: hostname, ...versionLabels(order) },
     workdir: order.workdir ?? SHARED_MOUNT,
     logs: 'none',

@@ -27,7 +27,7 @@ export async function createLocalTasks(engine: Engine, workspace: Workspace, opt
   const { mode = 'quota', numaNodes = [], cpus = [0, 1], gpuDriver = 'auto' } = options
   const images = { ensure: (order: { configDigest: string | null }) => Promise.resolve(order.configDigest ?? ''), touch: () => undefined, confirm: () => Promise.resolve(), forget: () => Promise.resolve(), sweep: () => Promise.resolve() }
   const services = { state, paths: workspace.paths, hostname: workspace.hostname, localTempDir: workspace.localTempDir, closing }
-  const container = createContainerExecutor({ ...services, engine, images, cpus: createCpuAllocator({ mode, state, numaNodes, cpus }), outOfMemory: createOutOfMemory({ log: undefined, closing }), gpuDriver })
+  const container = createContainerExecutor({ ...services, engine, images, cpus: createCpuAllocator({ mode, state, numaNodes, cpus }), outOfMemory: createOutOfMemory({ log: undefined, closing }), gpuDriver, hasGpus: true })
   const news = new EventEmitter().setMaxListeners(0)
   const tasks = createTasks({ services, executors: { container, pack: container, plain: container }, images, takesPlain: false, onNews: () => news.emit('news') })
   return {

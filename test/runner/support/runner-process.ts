@@ -12,7 +12,7 @@ import type { StubHost } from './stub-host.ts'
 import { type Workspace, writeConfig } from './workspace.ts'
 
 const PROGRAM = process.env['HAKURIVER_TEST_RUNNER'] ?? fileURLToPath(new URL('../../../dist/runner/server/index.mjs', import.meta.url))
-const PATIENCE_MS = 30_000
+const PATIENCE_MS = 60_000
 
 /** A built Runner as its own process. */
 export interface RunnerProcess {
