@@ -72,14 +72,14 @@ function steadyState(make: MakeTask): number {
   let nodes = cluster()
   const loadBytes = loadsOf(nodes)
   const places = new Map(nodes.map(({ hostname }, index) => [hostname, index]))
-  const tasks = new Map<string, WaitingTask>()
+  const waitingById = new Map<string, WaitingTask>()
   let queue: WaitingTask[] = []
   let made = 0
   let now = 0
 
   function refill(): void {
     const more = Array.from({ length: QUEUED - queue.length }, () => make(made++))
-    for (const task of more) tasks.set(task.id, task)
+    for (const task of more) waitingById.set(task.id, task)
     queue = [...queue, ...more]
   }
 
@@ -87,12 +87,12 @@ function steadyState(make: MakeTask): number {
     if (placements.length === 0) return
     const given = new Map<string, PlacedTask[]>()
     for (const { taskId, node: host, gpuIds, numaNode } of placements) {
-      const { cores = 0, memoryBytes = null, timeLimitSeconds = null } = tasks.get(taskId) ?? {}
+      const { cores = 0, memoryBytes = null, timeLimitSeconds = null } = waitingById.get(taskId) ?? {}
       given.set(host, [...(given.get(host) ?? []), { id: taskId, cores, memoryBytes, gpuIds, numaNode, endsBy: timeLimitSeconds === null ? null : now + timeLimitSeconds * 1000 }])
     }
     const started = new Set(placements.map(({ taskId }) => taskId))
     queue = queue.filter(({ id }) => !started.has(id))
-    for (const id of started) tasks.delete(id)
+    for (const id of started) waitingById.delete(id)
     nodes = [...nodes]
     for (const [host, tasks] of given) change(host, (placed) => [...placed, ...tasks])
   }

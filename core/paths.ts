@@ -20,6 +20,7 @@ import { isEnvironmentName, readVersionNumber } from './names.ts'
  * ├─ storage.mark                        of a Host: the shared directory has been marked
  * ├─ spool/  captures/                   of a Host: see server/environments
  * ├─ processes/<task id>/                of a Runner: a task without a container; <task id>-2 at its second execution
+ * ├─ items/<task id>/                    of a Runner: an item that shares a container, alike
  * └─ runner.db  host.token  <hostname>   of a Runner
  * ```
  */

@@ -1,4 +1,3 @@
-import { setTimeout } from 'node:timers/promises'
 import { errorMessage } from '#core/errors.ts'
 import { takeIndexes } from '#core/tasks/index-set.ts'
 import type { Verifications } from '../environments/verifications.ts'
@@ -8,6 +7,7 @@ import type { Placement, Plan, PlanInput } from '../scheduler/types.ts'
 import { waitFor } from '../wait-for.ts'
 import { makeItem } from './items.ts'
 import { MISSING_AGAIN_MS, type VersionLoads } from './load-bytes.ts'
+import { createPace } from './pace.ts'
 import { type BuiltInput, createPlanInputs, type PlanInputsOptions } from './plan-input.ts'
 import type { TaskRecord } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
@@ -16,6 +16,8 @@ import type { TaskStore } from './task-store.ts'
 export interface Placing {
   /** Plans again, soon, and once for all who ask meanwhile. */
   soon(): void
+  /** The same, with less of a hurry: nothing has become free. */
+  later(): void
   /** The last plan, if there was one. */
   plan(): Plan | undefined
   /** What a plan would be made of now. */
@@ -45,21 +47,34 @@ export function createPlacing({ store, nodes, loads, verifications, fail, ...blo
   const inputs = createPlanInputs({ store, nodes, loadBytes: loads, troubleOf: loads.troubleOf, ...blocked })
   let current: Plan | undefined
   let isClosed = false
-  let isBusy = false
-  let isWanted = false
   let timer: NodeJS.Timeout | undefined
 
+  let cost = 0
+
+  /** What happens in one go, and is counted. */
+  function costing<T>(work: () => T): T {
+    const began = performance.now()
+    try {
+      return work()
+    } finally {
+      cost += performance.now() - began
+    }
+  }
+
+  const build = () => costing(() => inputs.build(Date.now()))
+
   async function place(): Promise<void> {
-    let built = inputs.build(Date.now())
+    let built = build()
     if (built.newVersions.length > 0 || loads.isAnyMissing()) {
       await waitFor(loads.prepare(built.newVersions), PREPARE_MS)
       inputs.versionsRead()
       if (isClosed) return
-      built = inputs.build(Date.now())
+      built = build()
     }
     for (const { id, message } of built.damaged) await fail(id, message)
-    if (built.damaged.length > 0) built = inputs.build(Date.now())
-    const plan = planner.plan(built.input)
+    if (built.damaged.length > 0) built = build()
+    const { input } = built
+    const plan = costing(() => planner.plan(input))
     current = plan
     await Promise.all([...groupByTask(plan.placements)].map(([id, placements]) => assign(built.taskOf(id), placements)))
     wakeAt(built)
@@ -83,56 +98,42 @@ export function createPlacing({ store, nodes, loads, verifications, fail, ...blo
         return toPlace(task, first)
       }, 'host')
     }
-    if (given < placements.length) soon()
+    if (given < placements.length) pace.soon()
   }
 
   /** One timer, for whoever is due next. */
   function wakeAt({ nextDue }: BuiltInput): void {
     clearTimeout(timer)
     const waitMs = Math.min(nextDue === null ? Infinity : nextDue - Date.now(), loads.isAnyMissing() ? MISSING_AGAIN_MS : Infinity)
-    if (waitMs !== Infinity && !isClosed) timer = globalThis.setTimeout(soon, Math.min(Math.max(0, waitMs), LONGEST_WAIT_MS))
+    if (waitMs !== Infinity && !isClosed) timer = setTimeout(pace.soon, Math.min(Math.max(0, waitMs), LONGEST_WAIT_MS))
   }
 
-  async function work(): Promise<void> {
-    while (isWanted && !isClosed) {
-      isWanted = false
-      const began = performance.now()
+  const pace = createPace(async () => {
+    cost = 0
+    try {
       await place()
-      // A quarter of the time at most goes into planning; and the more comes together, the less each costs.
-      if (isWanted) await setTimeout(3 * (performance.now() - began))
+    } catch (error) {
+      console.error(`[hakuriver] [queue] placing tasks failed, and is tried again: ${errorMessage(error)}`)
+      timer = setTimeout(pace.soon, TROUBLE_MS)
     }
-  }
-
-  function soon(): void {
-    isWanted = true
-    if (isBusy || isClosed) return
-    isBusy = true
-    setImmediate(() => {
-      void work()
-        .catch((error: unknown) => {
-          console.error(`[hakuriver] [queue] placing tasks failed, and is tried again: ${errorMessage(error)}`)
-          timer = globalThis.setTimeout(soon, TROUBLE_MS)
-        })
-        .finally(() => {
-          isBusy = false
-          if (isWanted) soon()
-        })
-    })
-  }
+    return cost
+  })
 
   function onVerdict(): void {
     inputs.versionsChanged()
-    soon()
+    pace.soon()
   }
 
   verifications.events.on('verdict', onVerdict)
   return {
-    soon,
+    soon: pace.soon,
+    later: pace.later,
     plan: () => current,
     input: () => inputs.build(Date.now()).input,
     versionsChanged: inputs.versionsChanged,
     close() {
       isClosed = true
+      pace.close()
       clearTimeout(timer)
       verifications.events.off('verdict', onVerdict)
     },

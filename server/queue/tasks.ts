@@ -1,5 +1,6 @@
 import type { Execution, MoveBody, Node, RerunBody, SubmitBody, SubmitPreview, Task, TaskDetails, TaskQuery, TaskReport } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
+import { countIndexes } from '#core/tasks/index-set.ts'
 import { holdsResources, isFinal } from '#core/tasks/states.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { VersionMarks } from '../environments/marks.ts'
@@ -87,9 +88,11 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
   const endings = createEndings(store)
 
   const onChange = (after: TaskRecord, before: TaskRecord) => {
-    if (isWaiting(after) || (isPlaced(before) && !isPlaced(after))) placing.soon()
+    if (isPlaced(before) && !isPlaced(after)) placing.soon()
+    else if (isWaiting(after) && !isOnlyTaken(after, before)) placing.soon()
   }
-  store.changes.on('added', placing.soon)
+  // Whoever waited before has nothing more from them.
+  store.changes.on('added', placing.later)
   store.changes.on('change', onChange)
   for (const { id } of store.live.values()) deliveries.deliver(id)
   placing.soon()
@@ -157,7 +160,7 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
     plan: placing.plan,
 
     close() {
-      store.changes.off('added', placing.soon)
+      store.changes.off('added', placing.later)
       store.changes.off('change', onChange)
       watch.close()
       placing.close()
@@ -169,6 +172,11 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
 }
 
 // --- internal ---
+
+/** A batch of which nodes were given some: whoever gave them knows. */
+function isOnlyTaken(after: TaskRecord, before: TaskRecord): boolean {
+  return after.items !== null && before.items !== null && after.items.pending !== before.items.pending && countIndexes(after.items.pending) < countIndexes(before.items.pending) && after.wish === before.wish
+}
 
 function isPlaced(task: TaskRecord): boolean {
   return holdsResources(task.state) || mayComeBack(task)

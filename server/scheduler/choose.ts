@@ -3,6 +3,7 @@ import type { Demand } from './demand.ts'
 import { chooseGpus } from './gpus.ts'
 import { mustLeave } from './keep.ts'
 import { hasCoresAndMemory, isFor, type Room } from './room.ts'
+import type { PlanInput } from './types.ts'
 
 /** A node that takes a task now. */
 export interface Choice {
@@ -18,22 +19,42 @@ export function fit(room: Room, demand: Demand, now: number): readonly Gpu[] | n
   return withheld === null ? null : chooseGpus(room.gpus, demand, withheld)
 }
 
-/** The best of the nodes that take it now: see {@link costsLess}. */
-export function chooseRoom(rooms: readonly Room[], demand: Demand, options: { loadBytes(room: Room): number; now: number }): Choice | undefined {
-  let best: Choice | undefined
-  for (const room of rooms) {
-    const gpus = isFor(room, demand) ? fit(room, demand, options.now) : null
-    if (gpus !== null && (best === undefined || costsLess({ room, gpus }, best, demand, options.loadBytes))) best = { room, gpus }
+/** The best of `rooms` that takes it now: see {@link costsLess}. `version`: what it has to load. */
+export type ChooseRoom = (rooms: readonly Room[], demand: Demand, version: string | null) => Choice | undefined
+
+/** For one pass, in which nodes are asked once what they would have to load. */
+export function createChooser(input: PlanInput): ChooseRoom {
+  const { now } = input
+  const loads = createLoads(input)
+  return (rooms, demand, version) => {
+    let best: Choice | undefined
+    for (const room of rooms) {
+      const gpus = isFor(room, demand) ? fit(room, demand, now) : null
+      if (gpus !== null && (best === undefined || costsLess({ room, gpus }, best, { demand, version, loads }))) best = { room, gpus }
+    }
+    return best
   }
-  return best
 }
 
 // --- internal ---
 
+type Loads = (version: string | null, room: Room) => number
+
+function createLoads({ loadBytes, nodes }: PlanInput): Loads {
+  const known = new Map<string, Float64Array>()
+  return (version, { index, node }) => {
+    if (version === null) return 0
+    let bytes = known.get(version)
+    if (!bytes) known.set(version, (bytes = new Float64Array(nodes.length).fill(-1)))
+    const before = bytes[index] ?? -1
+    return before >= 0 ? before : (bytes[index] = loadBytes.get(version)?.get(node.hostname) ?? Infinity)
+  }
+}
+
 /** What decides, from top to bottom. The difference of what is infinite on both sides is not a number, and decides nothing. */
-function costsLess(left: Choice, right: Choice, demand: Demand, loadBytes: (room: Room) => number): boolean {
+function costsLess(left: Choice, right: Choice, { demand, version, loads }: { demand: Demand; version: string | null; loads: Loads }): boolean {
   const order = crowd(left.room, demand) - crowd(right.room, demand)
-    || loadBytes(left.room) - loadBytes(right.room)
+    || loads(version, left.room) - loads(version, right.room)
     || gpuBytes(left) - gpuBytes(right)
     || (demand.isWeightless ? left.room.placed.length - right.room.placed.length : left.room.cores - right.room.cores)
     || left.room.memory - right.room.memory

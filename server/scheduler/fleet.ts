@@ -64,4 +64,4 @@ export function createFleet(nodes: readonly NodeState[]): Fleet {
 
 // --- internal ---
 
-const LOG_LENGTH = 10_000
+const LOG_LENGTH = 1000

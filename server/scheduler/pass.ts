@@ -1,4 +1,4 @@
-import { chooseRoom } from './choose.ts'
+import { createChooser } from './choose.ts'
 import type { Fleet } from './fleet.ts'
 import type { Hope } from './forecast.ts'
 import { better } from './forecast.ts'
@@ -26,7 +26,7 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
   const { now } = input
   const placements: Placement[] = []
   const kept: KeptNode[] = []
-  const loads = createLoads(input)
+  const chooseRoom = createChooser(input)
   const dirty: Room[] = []
   /** No node that is dirty has more of them free. */
   let mostCores: number | undefined
@@ -50,7 +50,7 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
     const { task, demand } = entry
     const rooms = roomsOf(entry)
     for (let left = task.count; left > 0; left--) {
-      const choice = chooseRoom(rooms, demand, { loadBytes: (room) => loads(task.version, room), now })
+      const choice = chooseRoom(rooms, demand, task.version)
       if (!choice) return false
       const { room, gpus } = choice
       const gpuIds = gpus.map(({ id }) => id)
@@ -131,16 +131,4 @@ const NO_LIMIT = Number.MAX_SAFE_INTEGER
 /** What asks for nothing fits where there is less than nothing. */
 function freeCores(rooms: readonly Room[]): number {
   return rooms.reduce((most, { cores }) => Math.max(most, cores, 0), -Infinity)
-}
-
-/** What nodes would have to load, asked for once in a pass. */
-function createLoads({ loadBytes, nodes }: PlanInput): (version: string | null, room: Room) => number {
-  const known = new Map<string, Float64Array>()
-  return (version, { index, node }) => {
-    if (version === null) return 0
-    let bytes = known.get(version)
-    if (!bytes) known.set(version, (bytes = new Float64Array(nodes.length).fill(-1)))
-    const before = bytes[index] ?? -1
-    return before >= 0 ? before : (bytes[index] = loadBytes.get(version)?.get(node.hostname) ?? Infinity)
-  }
 }

@@ -88,7 +88,7 @@ describe.skipIf(engineMissing)('a cluster that is restarted', () => {
       await cluster.client.call('killTask', { params: { id } })
       expect(await cluster.client.call('getTask', { params: { id }, query: { wait: 60 }, timeoutMs: 90_000 })).toMatchObject({ state: 'killed' })
     }
-    expect(() => process.kill(pid, 0)).toThrow()
+    expect(() => process.kill(pid, 0)).toThrow('ESRCH')
   }, STORM_MS + 180_000)
 
   it.each(['Host', 'Runner'])('a %s that is killed while 50 tasks run and 500 wait goes on as if nothing had been', async (which) => {

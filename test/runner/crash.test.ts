@@ -93,6 +93,7 @@ describe.skipIf(engineMissing !== undefined)('a Runner that crashes while contai
       if (hasStarted && all.length < MOST) await more()
     }
     await crash(true)
+    expect(all.length).toBeGreaterThan(0)
     for (const order of all) await finish(order)
   }, (SECONDS + 180) * 1000)
 })
