@@ -1,4 +1,4 @@
-// npm run bench [-- --json] [-- --only submit,parallel,shell,memory,packaging,submissions,list,simulate,runners,environment,fleet,large]: builds, then measures against the raw Engine
+// npm run bench [-- --json] [-- --only submit,parallel,shell,memory,packaging,submissions,list,scheduler,simulate,runners,environment,fleet,large]: builds, then measures against the raw Engine
 // in the same run.
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'

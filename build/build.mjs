@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { build, copyPublicAssets, createNitro, prepare } from 'nitropack'
 import { buildBins } from './bins.mjs'
 import { buildSimulator } from './simulator.mjs'
-import { buildKeeper, buildSupervisor } from './supervisor.mjs'
+import { buildAgent, buildKeeper, buildSupervisor } from './supervisor.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -25,6 +25,7 @@ export async function buildAll({ log = console.error } = {}) {
   await buildNitro(`${root}runner`)
   await buildSupervisor({ outfile: `${root}dist/runner/server/supervisor.cjs` })
   await buildKeeper({ outfile: `${root}dist/runner/server/keeper.cjs` })
+  await buildAgent({ outfile: `${root}dist/runner/server/agent.cjs` })
   await buildSimulator({ outDir: `${root}dist` })
   await buildBins({ outDir: `${root}dist` })
   log(`[hakuriver] built dist/host, dist/runner and dist/bin in ${((Date.now() - started) / 1000).toFixed(1)} s`)

@@ -12,6 +12,11 @@ export async function buildKeeper({ outfile }) {
   await bundle('runner/executors/pack/keeper/main.ts', outfile)
 }
 
+/** Writes the agent that starts such items in their container into the file `outfile`. */
+export async function buildAgent({ outfile }) {
+  await bundle('runner/executors/pack/agent/main.ts', outfile)
+}
+
 /** CommonJS, because its module loader takes a few threads less. */
 async function bundle(entryPoint, outfile) {
   await build({

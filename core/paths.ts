@@ -116,6 +116,11 @@ export function processDirectory(processes: string, taskId: string, instance: nu
   return join(processes, executionName(taskId, instance))
 }
 
+/** The named pipes of a container that items share, below {@link runnerStatePaths}' `items`. */
+export function pipesDirectory(items: string, containerName: string): string {
+  return join(items, `${containerName}.pipes`)
+}
+
 /** The execution that a name of {@link processDirectory} stands for; `undefined`: none. */
 export function parseExecutionName(name: string): { id: string; instance: number } | undefined {
   const groups = /^(?<id>[0-9a-z]{26}(?:\.\d+)?)(?:-(?<instance>\d+))?$/.exec(name)?.groups

@@ -9,7 +9,7 @@ export function createTurns(): Turns {
     take(key, work) {
       const before = last.get(key)
       const turn = before ? before.then(work, work) : work()
-      const settled = turn.then(ignore, ignore).then(() => {
+      const settled = turn.then(ignore, ignore).finally(() => {
         if (last.get(key) === settled) last.delete(key)
       })
       last.set(key, settled)

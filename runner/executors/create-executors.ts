@@ -14,6 +14,7 @@ import { createCpuAllocator } from './docker/cpus.ts'
 import { removeOrphans } from './docker/orphans.ts'
 import { createOutOfMemory } from './docker/out-of-memory.ts'
 import type { Executors } from './executor.ts'
+import { findRuntime } from './pack/agent/runtime.ts'
 import { removeOrphanItems } from './pack/item-files.ts'
 import { createKeeper } from './pack/keepers.ts'
 import { createPackExecutor } from './pack/pack-executor.ts'
@@ -41,13 +42,14 @@ export function createExecutors({ config: { docker, runner }, services, engine, 
   const { state, hostname, closing } = services
   const cpus = createCpuAllocator({ mode: docker.cpu_limit, state, numaNodes: hardware.numaNodes, cpus: readOwnCpus() })
   const containers = { ...services, engine, images, cpus, outOfMemory: createOutOfMemory({ log: kernelLog, closing }), gpuDriver: docker.gpu_driver, hasGpus: hardware.gpus.length > 0 }
-  const warm = createWarmContainers(containers)
-  const keeper = createKeeper({ program: fileURLToPath(new URL('keeper.cjs', import.meta.url)), socketPath: docker.socket, directory: files.items })
+  const container = createContainerExecutor(containers)
+  const keeper = createKeeper({ program: helper('keeper.cjs'), socketPath: docker.socket, directory: files.items })
+  const warm = createWarmContainers({ ...containers, keeper, items: files.items, runtime: () => findRuntime(helper('agent.cjs')) })
   const plain = plainServices({ ...services, cpus, processes: files.processes })
   return {
     executors: {
-      container: createContainerExecutor(containers),
-      pack: createPackExecutor({ ...containers, warm, keeper, items: files.items }),
+      container,
+      pack: createPackExecutor({ ...containers, warm, keeper, container, items: files.items }),
       plain: createProcessExecutor(plain),
     },
     async sweep() {
@@ -57,4 +59,11 @@ export function createExecutors({ config: { docker, runner }, services, engine, 
       await removeOrphanItems(files.items, state)
     },
   }
+}
+
+// --- internal ---
+
+/** A program beside the Runner's: see `build/supervisor.mjs`. */
+function helper(name: string): string {
+  return fileURLToPath(new URL(name, import.meta.url))
 }

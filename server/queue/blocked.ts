@@ -1,6 +1,7 @@
 import type { WaitingReason } from '#core/api/schemas.ts'
 import type { VersionMarks } from '../environments/marks.ts'
 import { versionKey } from './load-bytes.ts'
+import { LONGEST_PAUSE_MS } from './retries.ts'
 import type { TaskRecord } from './task-record.ts'
 
 export interface BlockedOptions {
@@ -29,6 +30,8 @@ export function blockedBy(task: TaskRecord, now: number, { marks, troubleOf, dep
 
 function notYet({ notBefore, instance }: TaskRecord, now: number): WaitingReason | null {
   if (notBefore === null || notBefore <= now) return null
+  // The clock was set back: no pause is so long.
+  if (instance > 0 && notBefore > now + LONGEST_PAUSE_MS) return null
   const time = new Date(notBefore).toISOString()
   return instance === 0 ? { code: 'not_before', message: `It starts at ${time}, or later.` } : { code: 'retry_backoff', message: `Its last execution did not succeed. It is tried again at ${time}.` }
 }

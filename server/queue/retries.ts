@@ -1,7 +1,7 @@
 import type { TaskRecord } from './task-record.ts'
 
 const FIRST_PAUSE_MS = 1000
-const LONGEST_PAUSE_MS = 5 * 60_000
+export const LONGEST_PAUSE_MS = 5 * 60_000
 
 /**
  * What becomes of an execution that has ended and is to be repeated (`--retry`); `undefined`: it stays as it ended. Who was killed, or was to

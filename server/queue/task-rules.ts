@@ -42,7 +42,7 @@ export function toOrder(task: TaskRecord, node: NodeRecord | undefined, rules: T
     instance,
     image: environment === null || version === null || pinned === null ? null : { environment, version, ...pinned },
     command: index === null ? task.command : task.command.map((argument) => replaceVariables(argument, variables)),
-    env: index === null ? task.env : { ...task.env, ...variables, HAKURIVER_ARRAY_INDEX: String(index) },
+    env: index === null ? task.env : { ...task.env, ...variables },
     mounts: environment === null ? [] : [...rules.mounts, ...task.mounts],
     cores,
     memoryBytes,

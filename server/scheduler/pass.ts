@@ -1,7 +1,6 @@
 import { createChooser } from './choose.ts'
 import type { Fleet } from './fleet.ts'
-import type { Hope } from './forecast.ts'
-import { better } from './forecast.ts'
+import { better, type Hope } from './forecast.ts'
 import { keepRoom } from './keep.ts'
 import type { Entry, Line } from './line.ts'
 import type { Room } from './room.ts'
@@ -65,10 +64,10 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
   }
 
   /** The node that is kept for it from now on. If another has its best node already, it waits behind that one. */
-  function keep({ task, demand }: Entry, place: number): Room | undefined {
+  function keep({ task, demand }: Entry, index: number): Room | undefined {
     const room = demand.target === null ? bestOfAll(demand) : fleet.find(demand.target)
     if (!room || room.keep || better(null, room, demand) === null) return undefined
-    const { terms: { startsBy } } = keepRoom(room, { taskId: task.id, demand, place })
+    const { terms: { startsBy } } = keepRoom(room, { taskId: task.id, demand, place: index })
     kept.push({ taskId: task.id, node: room.node.hostname, startsBy: startsBy === null ? null : Math.max(now, startsBy) })
     return room
   }
@@ -96,8 +95,6 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
     entry.kept = room
   }
 
-  for (const room of fleet.rooms) room.keep = undefined
-  changed.forEach(markDirty)
   /** The next that something may have changed for. */
   function nextFrom(start: number): number {
     const { thresholds, demands } = line
@@ -111,6 +108,8 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
     return index
   }
 
+  for (const room of fleet.rooms) room.keep = undefined
+  changed.forEach(markDirty)
   for (let index = nextFrom(0); index < line.entries.length; index = nextFrom(index + 1)) {
     const entry = line.entries[index]
     if (entry?.mayStart) decide(entry, index)

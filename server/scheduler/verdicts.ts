@@ -3,11 +3,11 @@ import { formatSize } from '#core/tasks/sizes.ts'
 import { fit } from './choose.ts'
 import type { Demand } from './demand.ts'
 import type { Fleet } from './fleet.ts'
-import { describeRequest, missingOn, plural } from './fit.ts'
+import { couldEverFit, describeRequest, missingOn, plural } from './fit.ts'
 import { chooseGpus, suitableGpus } from './gpus.ts'
 import type { Entry, Line } from './line.ts'
 import { hasRoom, type Room } from './room.ts'
-import type { NodeVerdict, ResourceRequest, WaitingTask } from './types.ts'
+import type { NodeVerdict, ResourceRequest } from './types.ts'
 
 /** What a planner knows after a pass. */
 export interface Situation {
@@ -20,24 +20,22 @@ export interface Situation {
 export function judgeNodes({ fleet, line, now }: Situation, taskId: string): NodeVerdict[] {
   const entry = line.find(taskId)
   if (!entry) return []
-  const judge = createJudge(entry, line.entries.indexOf(entry), now)
-  return fleet.rooms.map((room) => ({ hostname: room.node.hostname, reason: judge(room) }))
+  const judge = createJudge(entry, line, now)
+  return fleet.rooms.map((room) => ({ hostname: room.node.hostname, reason: explain(room, entry, judge(room)) }))
 }
 
 /** One reason for people. */
 export function firstReason({ fleet, line, now }: Situation, taskId: string): WaitingReason | null {
   const entry = line.find(taskId)
   if (!entry) return null
-  const judge = createJudge(entry, line.entries.indexOf(entry), now)
   const [blocked] = entry.task.blocked
   if (blocked) return blocked
   const { target } = entry.task
   if (fleet.rooms.length === 0) return { code: 'no_node', message: 'No node has registered yet.' }
-  if (target !== null) {
-    const room = fleet.find(target.node)
-    return room ? judge(room) : { code: 'no_node', message: `The node ${target.node} is not known.` }
-  }
-  return summarise(fleet.rooms.map(judge), entry.task)
+  const judge = createJudge(entry, line, now)
+  if (target === null) return summarise(fleet.rooms, entry, judge)
+  const room = fleet.find(target.node)
+  return room ? explain(room, entry, judge(room)) : { code: 'no_node', message: `The node ${target.node} is not known.` }
 }
 
 // --- internal ---
@@ -45,17 +43,40 @@ export function firstReason({ fleet, line, now }: Situation, taskId: string): Wa
 /** So many tasks are named. */
 const NAMED = 3
 
-function createJudge({ task, demand }: Entry, place: number, now: number): (room: Room) => WaitingReason | null {
+/** `misfit`: it could not run it if it were empty. `null`: it could start there. */
+type Verdict = 'misfit' | 'offline' | 'drained' | 'no_room' | 'kept_for_other' | null
+type Judge = (room: Room) => Verdict
+
+function createJudge({ task, demand }: Entry, line: Line, now: number): Judge {
+  const place = line.entries.findIndex((entry) => entry?.task === task)
   return (room) => {
     const { node, keep } = room
-    const [missing] = missingOn(task, node)
-    if (missing) return missing
-    if (!node.online) return { code: 'offline', message: `${node.hostname} is offline.` }
-    if (node.drained) return { code: 'drained', message: `${node.hostname} is drained: it gets no more tasks.` }
-    if (!hasRoom(room, demand)) return { code: 'no_room', message: `${shortOf(room, task, demand)} ${takenBy(room)}` }
+    if (!couldEverFit(task, node)) return 'misfit'
+    if (!node.online) return 'offline'
+    if (node.drained) return 'drained'
+    if (!hasRoom(room, demand)) return 'no_room'
     // It is kept from those behind alone.
-    if (keep === undefined || keep.place >= place || fit(room, demand, now) !== null) return null
-    return { code: 'kept_for_other', message: `${node.hostname} is kept for the task ${keep.taskId}, which is ahead in the queue and would have to wait longer.` }
+    return keep === undefined || keep.place >= place || fit(room, demand, now) !== null ? null : 'kept_for_other'
+  }
+}
+
+function explain(room: Room, { task, demand }: Entry, verdict: Verdict): WaitingReason | null {
+  const { hostname } = room.node
+  switch (verdict) {
+    case null:
+      return null
+    case 'misfit':
+      return missingOn(task, room.node)[0] ?? null
+    case 'offline':
+      return { code: verdict, message: `${hostname} is offline.` }
+    case 'drained':
+      return { code: verdict, message: `${hostname} is drained: it gets no more tasks.` }
+    case 'no_room':
+      return { code: verdict, message: `${shortOf(room, task, demand)} ${takenBy(room)}` }
+    case 'kept_for_other':
+      return { code: verdict, message: `${hostname} is kept for the task ${room.keep?.taskId}, which is ahead in the queue and would have to wait longer.` }
+    default:
+      return verdict satisfies never
   }
 }
 
@@ -79,17 +100,22 @@ function takenBy({ placed }: Room): string {
 }
 
 /** Of all nodes the ones that come closest. `null`: one of them has room. */
-function summarise(reasons: readonly (WaitingReason | null)[], task: WaitingTask): WaitingReason | null {
-  if (reasons.includes(null)) return null
-  const having = (code: WaitingReason['code']) => reasons.filter((reason) => reason?.code === code)
-  const [kept] = having('kept_for_other')
-  if (kept) return kept
-  const full = having('no_room').length
-  const away = [...counted(having('offline').length, 'offline'), ...counted(having('drained').length, 'drained')].join(' and ')
-  if (full > 0) return { code: 'no_room', message: `Waits for ${describeRequest(task)}.${away ? ` (${away}.)` : ''}` }
-  if (away) return { code: having('offline').length > 0 ? 'offline' : 'drained', message: `Of the nodes that could run it, ${away}.` }
-  const [first] = reasons
-  return { code: first?.code ?? 'too_small', message: `No node could run it. ${first?.message ?? ''}` }
+function summarise(rooms: readonly Room[], entry: Entry, judge: Judge): WaitingReason | null {
+  const counts = { misfit: 0, offline: 0, drained: 0, no_room: 0 }
+  let kept: Room | undefined
+  for (const room of rooms) {
+    const verdict = judge(room)
+    if (verdict === null) return null
+    if (verdict === 'kept_for_other') kept ??= room
+    else counts[verdict]++
+  }
+  if (kept) return explain(kept, entry, 'kept_for_other')
+  const away = [...counted(counts.offline, 'offline'), ...counted(counts.drained, 'drained')].join(' and ')
+  if (counts.no_room > 0) return { code: 'no_room', message: `Waits for ${describeRequest(entry.task)}.${away ? ` (${away}.)` : ''}` }
+  if (away) return { code: counts.offline > 0 ? 'offline' : 'drained', message: `Of the nodes that could run it, ${away}.` }
+  const [first] = rooms
+  const missing = first && explain(first, entry, 'misfit')
+  return { code: missing?.code ?? 'too_small', message: `No node could run it. ${missing?.message ?? ''}` }
 }
 
 function counted(count: number, what: string): string[] {

@@ -151,18 +151,23 @@ describe('CPUs', () => {
 })
 
 describe('items', () => {
+  const RUNTIME = { mounts: [], command: ['node', 'agent'] }
   const item = (change = {}) => createOrder('', ['true'], { pack: 'batch', ...change })
 
   it('share a container if they can', () => {
-    expect(warmName(item(), 'node')).toBe(warmName(item({ command: ['false'], env: { A: 'b' }, user: '1' }), 'node'))
-    expect(warmName(item(), 'node')).toMatch(/^hakuriver-pack-batch-[0-9a-f]{12}$/)
+    expect(warmName(item(), 'node', RUNTIME)).toBe(warmName(item({ command: ['false'], env: { A: 'b' } }), 'node', RUNTIME))
+    expect(warmName(item(), 'node', RUNTIME)).toMatch(/^hakuriver-pack-batch-[0-9a-f]{12}$/)
   })
 
-  it.each([{ gpus: GPUS }, { numaNode: 0 }, { privileged: true }, { mounts: ['/a:/b'] }, { pack: 'other' }])('with %o have another', (change) => {
-    expect(warmName(item(change), 'node')).not.toBe(warmName(item(), 'node'))
+  it.each([{ gpus: GPUS }, { numaNode: 0 }, { privileged: true }, { mounts: ['/a:/b'] }, { pack: 'other' }, { user: '1' }])('with %o have another', (change) => {
+    expect(warmName(item(change), 'node', RUNTIME)).not.toBe(warmName(item(), 'node', RUNTIME))
+  })
+
+  it('get another when the agent is another', () => {
+    expect(warmName(item(), 'node', RUNTIME)).not.toBe(warmName(item(), 'node', { ...RUNTIME, command: ['node', 'agent', 'new'] }))
   })
 
   it('of two nodes on one Engine have another', () => {
-    expect(warmName(item(), 'node')).not.toBe(warmName(item(), 'other'))
+    expect(warmName(item(), 'node', RUNTIME)).not.toBe(warmName(item(), 'other', RUNTIME))
   })
 })

@@ -157,16 +157,38 @@ describe.skipIf(engineMissing !== undefined)('items that share a container', () 
     expect(await workspace.stderr(ended)).toBe('ended\n')
   })
 
-  it('say what is missing when the keeper of their output is killed', async () => {
-    const [quiet, loud] = await Promise.all([start(1, ['sh', '-c', `echo first; ${UNTIL_GO}; exit 6`]), start(2, ['sh', '-c', `${UNTIL_GO}; echo second; sleep 1; exit 7`])])
-    await expect.poll(() => workspace.stdout(quiet)).toBe('first\n')
-    const { pid } = JSON.parse(await readFile(join(workspace.stateDir, 'items', quiet, 'supervisor-1.json'), 'utf8')) as { pid: number }
+  it('end with their keeper, and say so', async () => {
+    const id = await start(1, ['sh', '-c', 'echo first; sleep 6006'])
+    await expect.poll(() => workspace.stdout(id)).toBe('first\n')
+    const { pid } = JSON.parse(await readFile(join(workspace.stateDir, 'items', id, 'supervisor-1.json'), 'utf8')) as { pid: number }
     process.kill(pid, 'SIGKILL')
-    await letGo()
-    expect(await host.untilFinal(quiet)).toMatchObject({ state: 'failed', reason: 'exited', exitCode: 6, message: expect.stringContaining('Output is missing: The keeper') })
-    // Of what it can not get rid of its output, an Engine forgets the exit code.
-    expect(await host.untilFinal(loud)).toMatchObject({ state: 'failed', reason: expect.stringMatching(/^(?:engine_failed|exited)$/) })
-    expect(await runToEnd(3, ['echo', 'third'])).toMatchObject({ state: 'succeeded', message: null })
+    expect(await host.untilFinal(id)).toMatchObject({ state: 'failed', reason: 'engine_failed', exitCode: null, message: expect.stringContaining('keeper') })
+    const [container] = await containers()
+    expect(await list(container?.id ?? '')).not.toContain('sleep 6006')
+    expect(await runToEnd(2, ['echo', 'second'])).toMatchObject({ state: 'succeeded', message: null })
+  })
+
+  it('end with their agent, and later ones get another', async () => {
+    const id = await start(1, ['sleep', '6007'])
+    const [container] = await containers()
+    await look(container?.id ?? '', ['sh', '-c', 'for p in /proc/[0-9]*; do if tr "\\0" " " < $p/cmdline | grep -q agent.cjs; then kill -9 ${p#/proc/}; fi; done'])
+    expect(await host.untilFinal(id)).toMatchObject({ state: 'failed', reason: 'engine_failed', message: expect.stringContaining('agent') })
+    expect(await list(container?.id ?? '')).not.toContain('sleep 6007')
+    expect(await runToEnd(2, ['echo', 'second'])).toMatchObject({ state: 'succeeded' })
+    expect((await containers()).map((found) => found.id)).toEqual([container?.id])
+  })
+
+  it('may open their outputs by name', async () => {
+    const { id } = await runToEnd(1, ['sh', '-c', 'echo out > /dev/stdout; echo err > /dev/stderr'])
+    expect([await workspace.stdout(id), await workspace.stderr(id)]).toEqual(['out\n', 'err\n'])
+  })
+
+  it('have the variables of their image', async () => {
+    const { id } = await runToEnd(1, ['sh', '-c', 'echo "$PATH"; env | cut -d= -f1 | grep -v HAKURIVER | sort | tr "\\n" " "'])
+    const own = createOrder(image.id, ['sh', '-c', 'echo "$PATH"; env | cut -d= -f1 | grep -v HAKURIVER | sort | tr "\\n" " "'])
+    await runner.put(own)
+    await host.untilFinal(own.id)
+    expect(await workspace.stdout(id)).toBe(await workspace.stdout(own.id))
   })
 
   it('fail for the Engine\'s sake when their container goes, and later ones get another', async () => {
@@ -200,7 +222,8 @@ describe.skipIf(engineMissing !== undefined)('items that share a container', () 
     await start(2, ['sh', '-c', UNTIL_GO], limited)
     const [container] = await containers()
     const limit = await look(container?.id ?? '', ['sh', '-c', 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes || cat /sys/fs/cgroup/memory.max'])
-    expect(limit.trim()).toBe(String(64 * 2 ** 20))
+    // And what the agent needs.
+    expect(limit.trim()).toBe(String((64 + 64) * 2 ** 20))
     await letGo()
   })
 

@@ -90,7 +90,7 @@ describe('in a queue', () => {
     expect((await explanations.explain(id)).summary).toBe(`Waits for the task ${first} to succeed; it is assigned.`)
   })
 
-  it('it is held, and not due: both are told', async () => {
+  it('a hold, and a time to come: both are told', async () => {
     await host.register('a')
     const at = new Date(Date.now() + 3_600_000).toISOString()
     const id = await host.submitOne({ hold: true, at })

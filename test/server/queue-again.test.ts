@@ -75,6 +75,15 @@ describe('retries', () => {
     expect((await host.tasks.get(id)).state).toBe('assigned')
   })
 
+  it('do not wait for a clock that was set back', async () => {
+    await host.register('a')
+    const id = await host.submitOne({ retries: 1 })
+    await host.finish(id, 'failed', 3)
+    await host.store.update(id, () => ({ notBefore: Date.now() + 3_600_000 }), 'test')
+    await host.node.ordered(id, 2)
+    expect((await host.tasks.get(id)).instance).toBe(2)
+  })
+
   it('wait on after a restart of the Host, each for its time', async () => {
     await host.register('a')
     const id = await host.submitOne({ retries: 1 })

@@ -159,6 +159,7 @@ describe('dependencies', () => {
     const second = await host.submitOne(after(on, first))
     await host.finish(first, state)
     await host.node.ordered(second)
+    expect((await host.tasks.get(second)).state).toBe('assigned')
   })
 
   it('wait for batches and items, and while a task may come back with its node', async () => {
@@ -205,6 +206,7 @@ describe('dependencies', () => {
     await host.restart()
     await host.register('a')
     await host.node.ordered(second)
+    expect((await host.tasks.get(second)).state).toBe('assigned')
   })
 
   it('on what nobody knows are refused; on what ended already they are as good as ever', async () => {

@@ -111,7 +111,7 @@ async function drainAll(host: QueueHost): Promise<void> {
   for (const name of names) await host.nodes.undrain(name)
   for (let round = 0; [...host.store.live.values()].length > 0 && round < 5000; round++) {
     for (const name of names) await host.beat(name)
-    for (const task of [...host.store.live.values()]) {
+    for (const task of Array.from(host.store.live.values())) {
       if (task.wish === 'hold') await attempt(host.tasks.release(task.id))
       else if (task.notBefore !== null) await host.store.update(task.id, () => ({ notBefore: null }), 'test')
     }

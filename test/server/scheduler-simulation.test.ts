@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { createPlanner, planPlacements } from '#server/scheduler/plan.ts'
 import type { Plan, PlanInput } from '#server/scheduler/types.ts'
@@ -56,7 +57,7 @@ describe('placement in random streams', () => {
   it.each(SEEDS)('starts equal requests in the order of the queue (%i)', (seed) => {
     const model = createClusterModel(seed, { nodes: 3, longestMs: LONGEST_MS, limited: 0, priorities: 2 })
     const overtaken: string[] = []
-    const request = ({ task: { id: _, version: __, count: ___, ...rest }, priority }: ModelTask) => JSON.stringify({ ...rest, priority })
+    const request = ({ task, priority }: ModelTask) => JSON.stringify({ ...task, id: '', version: '', count: 0, priority })
     run(model, 150, ({ started }) => {
       const before = model.waiting()
       overtaken.push(...started.flatMap((task) => before.filter((other) => other.rank < task.rank && request(other) === request(task)).map(({ task: { id } }) => id)))
@@ -118,29 +119,31 @@ describe('a planner that remembers', () => {
     changes[model.random(changes.length * 3)]?.()
   }
 
-  function compare(model: ClusterModel, steps: number): void {
+  /** What both answered, as far as they differ. */
+  function differences(model: ClusterModel, steps: number): unknown[] {
     const planner = createPlanner()
+    const found: unknown[] = []
     for (let step = 0; step < steps; step++) {
       for (let left = model.random(4); left > 0; left--) model.submit()
       disturb(model)
       const given = model.input()
       const [kept, fresh] = [planner.plan(given), planPlacements(given)]
-      expect(kept.placements).toEqual(fresh.placements)
-      expect(kept.kept).toEqual(fresh.kept)
       const some = given.waiting.slice(0, 20).map(({ id }) => id)
-      expect(some.map((id) => kept.nodesFor(id))).toEqual(some.map((id) => fresh.nodesFor(id)))
-      expect(some.map((id) => kept.reasonFor(id))).toEqual(some.map((id) => fresh.reasonFor(id)))
+      const answers = (plan: Plan) => ({ placements: plan.placements, kept: plan.kept, told: some.map((id) => [plan.reasonFor(id), plan.nodesFor(id)]) })
+      const [ours, theirs] = [answers(kept), answers(fresh)]
+      if (!isDeepStrictEqual(ours, theirs)) found.push({ step, ours, theirs })
       // Now and then the Host can not do as it was told, and asks again.
       if (model.random(6) > 0) model.apply(fresh)
       for (let left = model.random(4); left > 0; left--) model.endNext()
     }
+    return found
   }
 
   it.each(SEEDS)('decides and explains exactly as one that does not (%i)', (seed) => {
-    compare(createClusterModel(seed, { nodes: 2 + (seed % 8), longestMs: LONGEST_MS, limited: seed % 3, priorities: 3 }), 150)
+    expect(differences(createClusterModel(seed, { nodes: 2 + (seed % 8), longestMs: LONGEST_MS, limited: seed % 3, priorities: 3 }), 150)).toEqual([])
   })
 
   it('does so after thousands have come and gone', () => {
-    compare(createClusterModel(99, { nodes: 6, longestMs: LONGEST_MS, limited: 2, priorities: 2 }), 1500)
+    expect(differences(createClusterModel(99, { nodes: 6, longestMs: LONGEST_MS, limited: 2, priorities: 2 }), 1500)).toEqual([])
   })
 })

@@ -3,18 +3,23 @@ import { join } from 'node:path'
 import { renameSync, rmSync, writeFileSync } from 'node:fs'
 import { systemErrorCode } from '#core/errors.ts'
 import { parseExecutionName, type ProcessPaths, processPaths } from '#core/paths.ts'
-import { type EndedProcess, FORMAT, readJson } from '../../processes/files.ts'
+import { type EndedProcess, FORMAT, readJson, type StartedProcess } from '../../processes/files.ts'
 import { identify, isAlive, type ProcessId } from '../../processes/proc.ts'
 import { readOutput } from '../../processes/read-output.ts'
 import type { RunnerState } from '../../state/state.ts'
-import { OutputLost, type OutputStream } from '../executor.ts'
+import type { OutputStream } from '../executor.ts'
 
 /** The files of an item: see `keeper/protocol.ts`. */
 
+/** Who has started an item, or is about to. */
+export interface ItemClaim extends ProcessId {
+  containerId: string
+}
+
 /** For one keeper. @returns whether it is ours now */
-export function claimItem(paths: ProcessPaths): boolean {
+export function claimItem(paths: ProcessPaths, containerId: string): boolean {
   try {
-    writeFileSync(paths.claim(1), JSON.stringify({ format: FORMAT, ...identify(process.pid) }), { flag: 'wx', mode: 0o600 })
+    writeFileSync(paths.claim(1), JSON.stringify({ format: FORMAT, ...identify(process.pid), containerId }), { flag: 'wx', mode: 0o600 })
     return true
   } catch (error) {
     if (systemErrorCode(error) !== 'EEXIST') throw error
@@ -27,34 +32,38 @@ export function unclaimItem(paths: ProcessPaths): void {
   rmSync(paths.claim(1), { force: true })
 }
 
-/** Whether a keeper that lives has started it, or is about to. */
+/** `undefined`: nobody has started it. */
+export function readClaim(paths: ProcessPaths): ItemClaim | undefined {
+  return readJson(paths.claim(1))
+}
+
+/** Whether the keeper that has it lives. */
 export function isKept(paths: ProcessPaths): boolean {
-  const keeper = readJson<ProcessId>(paths.claim(1))
+  const keeper = readClaim(paths)
   return keeper !== undefined && isAlive(keeper)
+}
+
+/** Its main process. @param pid as this machine counts; `undefined`: it has ended already, or is not to be seen from here */
+export function writeStart(paths: ProcessPaths, pid: number | undefined): void {
+  const id = pid === undefined ? undefined : identify(pid)
+  if (id) write(paths.started, { ...id, format: FORMAT, started: new Date().toISOString() } satisfies StartedProcess)
+}
+
+export function readStart(paths: ProcessPaths): StartedProcess | undefined {
+  return readJson(paths.started)
 }
 
 export function readEnd(paths: ProcessPaths): EndedProcess | undefined {
   return readJson(paths.ended)
 }
 
-/** Not flushed: a machine that loses it has lost its containers too. */
 export function writeEnd({ ended }: ProcessPaths, { exitCode, note }: Pick<EndedProcess, 'exitCode' | 'note'>): void {
-  const end: EndedProcess = { format: FORMAT, exitCode, finished: new Date().toISOString(), outOfMemory: false, failure: null, note }
-  const temporary = `${ended}.${process.pid}.tmp`
-  writeFileSync(temporary, JSON.stringify(end), { mode: 0o600 })
-  renameSync(temporary, ended)
+  write(ended, { format: FORMAT, exitCode, finished: new Date().toISOString(), outOfMemory: false, failure: null, note } satisfies EndedProcess)
 }
 
-/** What an item has printed. Its keeper may have been ended before it was all. */
+/** What an item has printed. */
 export function readItemOutput(paths: ProcessPaths, options: { follow: boolean; closing: AbortSignal }): OutputStream {
-  const { chunks, destroy } = readOutput(paths, { ...options, isOver: () => readEnd(paths) !== undefined })
-  return { chunks: check(), destroy }
-
-  async function* check() {
-    yield* chunks
-    const end = readEnd(paths)
-    if (end && end.exitCode !== null && end.note !== null) throw new OutputLost(end.note)
-  }
+  return readOutput(paths, { ...options, isOver: () => readEnd(paths) !== undefined })
 }
 
 /** Removes the directories of items that this node's state does not know or has done with. */
@@ -68,4 +77,13 @@ export async function removeOrphanItems(items: string, state: Pick<RunnerState, 
     const record = execution && state.find(execution)
     if (execution && (!record || record.released !== null)) await rm(processPaths(join(items, name)).directory, { recursive: true, force: true })
   }
+}
+
+// --- internal ---
+
+/** Not flushed: a machine that loses it has lost its containers too. */
+function write(file: string, value: unknown): void {
+  const temporary = `${file}.${process.pid}.tmp`
+  writeFileSync(temporary, JSON.stringify(value), { mode: 0o600 })
+  renameSync(temporary, file)
 }

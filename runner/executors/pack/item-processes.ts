@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readPids } from '../../processes/scope/cgroup-files.ts'
-import { type ProcessStatus, readEnvironment, readStatus } from '../../processes/proc.ts'
+import { innerPid, type ProcessStatus, readEnvironment, readStatus } from '../../processes/proc.ts'
 
 /** Which of the processes in a container are those of one item: what its main process has started, and what has that in its environment. */
 export function itemProcesses(containerId: string, { pid: main, id }: { pid: number; id: string }): ProcessStatus[] {
@@ -13,6 +13,11 @@ export function itemProcesses(containerId: string, { pid: main, id }: { pid: num
     for (const { pid, parent } of living) if (members.has(parent)) members.add(pid)
   }
   return living.filter(({ pid }) => members.has(pid))
+}
+
+/** A process of a container as this machine counts; `undefined`: it has ended, or is not to be seen from here. */
+export function outerPid(containerId: string, inner: number): number | undefined {
+  return containerPids(containerId).find((pid) => innerPid(pid) === inner)
 }
 
 // --- internal ---

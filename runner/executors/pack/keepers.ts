@@ -4,12 +4,15 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { HakuError } from '#core/errors.ts'
-import type { KeepAnswer, KeepOrder } from './keeper/protocol.ts'
+import { TaskFailure } from '../task-failure.ts'
+import type { AgentLaunch, ItemOrder, KeepAnswer, KeepRequest } from './keeper/protocol.ts'
 
 /** The keeper of the items that this Runner starts. Those of an earlier Runner have its keeper. */
 export interface Keeper {
-  /** Resolves once the item was started. @throws as `Engine.startExec`; `engine.unavailable` also if the keeper is gone */
-  start(order: KeepOrder): Promise<void>
+  /** Resolves once an agent runs in the container. @throws `container.not_running`, `container.not_found`, `engine.*` */
+  open(agent: AgentLaunch): Promise<void>
+  /** Resolves once the item was started. @throws `TaskFailure`: its command can not be; else as {@link open}; `engine.unavailable` also if the keeper is gone */
+  start(agent: AgentLaunch, item: ItemOrder): Promise<void>
 }
 
 export interface KeeperOptions {
@@ -24,13 +27,14 @@ export interface KeeperOptions {
 type Child = ChildProcessByStdio<Writable, Readable, null>
 
 export function createKeeper(options: KeeperOptions): Keeper {
-  const waiting = new Map<string, (answer: KeepAnswer) => void>()
+  const waiting = new Map<number, (answer: KeepAnswer) => void>()
   let child: Child | undefined
+  let count = 0
 
   function lose(lost: Child): void {
     if (child !== lost) return
     child = undefined
-    for (const [directory, answer] of waiting) answer({ directory, error: { code: 'engine.unavailable', message: 'The keeper of items has ended. Is there memory left on this node, and is HakuRiver installed completely?' } })
+    for (const [request, answer] of waiting) answer({ request, error: { code: 'engine.unavailable', message: 'The keeper of items has ended. Is there memory left on this node, and is HakuRiver installed completely?' } })
   }
 
   function launchOnce(): Child {
@@ -41,21 +45,27 @@ export function createKeeper(options: KeeperOptions): Keeper {
     launched.stdin.on('error', () => lose(launched))
     createInterface({ input: launched.stdout }).on('line', (line) => {
       const answer = JSON.parse(line) as KeepAnswer
-      waiting.get(answer.directory)?.(answer)
+      waiting.get(answer.request)?.(answer)
     })
     return launched
   }
 
+  function ask(rest: Omit<KeepRequest, 'request'>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const request = count++
+      waiting.set(request, ({ error, failure }) => {
+        waiting.delete(request)
+        if (error) reject(new HakuError(error.code, error.message))
+        else if (failure) reject(new TaskFailure(failure.reason, new Error(failure.message), failure.exitCode))
+        else resolve()
+      })
+      launchOnce().stdin.write(`${JSON.stringify({ request, ...rest } satisfies KeepRequest)}\n`)
+    })
+  }
+
   return {
-    start: (order) =>
-      new Promise((resolve, reject) => {
-        waiting.set(order.directory, ({ error }) => {
-          waiting.delete(order.directory)
-          if (error) reject(new HakuError(error.code, error.message))
-          else resolve()
-        })
-        launchOnce().stdin.write(`${JSON.stringify(order)}\n`)
-      }),
+    open: (agent) => ask({ agent }),
+    start: (agent, item) => ask({ agent, item }),
   }
 }
 

@@ -1,4 +1,5 @@
 import type { ContainerServices } from '../docker/services.ts'
+import type { Executor } from '../executor.ts'
 import type { Keeper } from './keepers.ts'
 import type { WarmContainers } from './warm-containers.ts'
 
@@ -8,19 +9,18 @@ export interface PackServices extends ContainerServices {
   keeper: Keeper
   /** Directory with one for each item. */
   items: string
+  /** Executes items where they can not share. */
+  container: Executor
 }
 
-/** The handle of an item: the container, and the process in it by the Engine's name. */
-export interface ItemHandle {
-  containerId: string
-  execId: string
+const PREFIX = 'pack:'
+
+/** The handle of an item that shares a container: which. */
+export function formatHandle(containerId: string): string {
+  return PREFIX + containerId
 }
 
-export function formatHandle({ containerId, execId }: ItemHandle): string {
-  return `${containerId}:${execId}`
-}
-
-export function parseHandle(handle: string | null): ItemHandle | undefined {
-  const [containerId, execId] = handle?.split(':') ?? []
-  return containerId === undefined || execId === undefined ? undefined : { containerId, execId }
+/** `undefined`: it shares none. */
+export function parseHandle(handle: string | null): string | undefined {
+  return handle?.startsWith(PREFIX) ? handle.slice(PREFIX.length) : undefined
 }

@@ -1,17 +1,20 @@
 import { createHash } from 'node:crypto'
 import type { TaskOrder } from '#core/api/schemas.ts'
-import type { ContainerSpec, ExecSpec } from '#core/engine/engine.ts'
+import type { ContainerSpec } from '#core/engine/engine.ts'
 import { IDLE_COMMAND } from '#core/engine/idle.ts'
 import { labels, packContainerName, SHARED_MOUNT } from '#core/paths.ts'
 import type { TaskRecord } from '../../state/state.ts'
 import type { ContainerServices } from '../docker/services.ts'
 import { orderLimits, versionLabels } from '../docker/spec.ts'
-import { taskVariables } from '../variables.ts'
+import type { AgentRuntime } from './agent/runtime.ts'
 
-/** The name of the container that an item goes to. Items of one batch may differ in their GPUs and NUMA nodes. */
-export function warmName(order: TaskOrder, hostname: string): string {
-  const { pack, image, mounts, network, privileged, numaNode, gpus, cores, memoryBytes, workdir } = order
-  const shape = JSON.stringify([hostname, image, mounts, network, privileged, numaNode, gpus, cores, memoryBytes, workdir])
+/** What the agent needs beside its items. */
+const AGENT_BYTES = 64 * 1024 ** 2
+
+/** The name of the container that an item goes to. Items of one batch may differ in their GPUs and NUMA nodes; another agent wants another container. */
+export function warmName(order: TaskOrder, hostname: string, runtime: AgentRuntime): string {
+  const { pack, image, mounts, network, privileged, numaNode, gpus, cores, memoryBytes, user, workdir } = order
+  const shape = JSON.stringify([hostname, runtime, image, mounts, network, privileged, numaNode, gpus, cores, memoryBytes, user, workdir])
   return packContainerName(pack ?? '', createHash('sha256').update(shape).digest('hex').slice(0, 12))
 }
 
@@ -35,12 +38,7 @@ export async function warmSpec(record: TaskRecord, services: ContainerServices, 
   }
 }
 
-/** Limits hold for all items in a container together: so many times those of one as there ever were at once. */
+/** Limits hold for all items in a container together: so many times those of one as there ever were at once, and what the agent needs. */
 export function sharedLimits({ cores, memoryBytes }: TaskOrder, capacity: number, engineCores: number): Pick<ContainerSpec, 'cores' | 'memoryBytes'> {
-  return { cores: Math.min(cores * capacity, engineCores), ...(memoryBytes !== null && { memoryBytes: memoryBytes * capacity }) }
-}
-
-/** The process of one item. */
-export function itemSpec(order: TaskOrder, hostname: string): Pick<ExecSpec, 'command' | 'env' | 'workdir' | 'user'> {
-  return { command: order.command, env: taskVariables(order, hostname), workdir: order.workdir ?? SHARED_MOUNT, ...(order.user !== null && { user: order.user }) }
+  return { cores: Math.min(cores * capacity, engineCores), ...(memoryBytes !== null && { memoryBytes: memoryBytes * capacity + AGENT_BYTES }) }
 }

@@ -1,6 +1,7 @@
+import { mkdir, rm } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
 import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
-import { labels } from '#core/paths.ts'
+import { labels, pipesDirectory } from '#core/paths.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import { withSignal } from '../../sync/sync.ts'
 import { createFromImage } from '../docker/create-container.ts'
@@ -9,15 +10,18 @@ import { resolveMounts } from '../docker/mounts.ts'
 import type { ContainerServices } from '../docker/services.ts'
 import { TaskFailure } from '../task-failure.ts'
 import type { TaskRun } from '../task-run.ts'
+import { type AgentRuntime, PIPES_MOUNT } from './agent/runtime.ts'
+import type { AgentLaunch } from './keeper/protocol.ts'
+import type { Keeper } from './keepers.ts'
 import { parseHandle } from './services.ts'
 import { sharedLimits, warmName, warmSpec } from './spec.ts'
 
 /** Containers that items share. Each goes some seconds after its last item. */
 export interface WarmContainers {
-  /** The id of a running container for this item, which keeps it until it {@link leave leaves}. @throws `TaskFailure` */
-  use(run: TaskRun): Promise<string>
+  /** A container for this item, with an agent; it stays until the item {@link leave leaves}. @throws `TaskFailure`, {@link NoAgent} */
+  use(run: TaskRun): Promise<AgentLaunch>
   /** An item is in this container already. */
-  join(run: TaskRun, containerId: string): void
+  join(run: TaskRun, containerId: string): Promise<void>
   /** Idempotent. */
   leave(key: string): void
   /** It does not run any more. */
@@ -25,6 +29,17 @@ export interface WarmContainers {
   /** Removes those of this node that an earlier Runner has left. @throws `engine.*` */
   sweep(): Promise<void>
 }
+
+export interface WarmOptions extends ContainerServices {
+  keeper: Keeper
+  /** Directory for those of the pipes. */
+  items: string
+  /** What an agent needs. @throws if there can be none on this node */
+  runtime(): Promise<AgentRuntime>
+}
+
+/** Items can not share containers on this node. */
+export class NoAgent extends Error {}
 
 interface Warm {
   name: string
@@ -40,12 +55,29 @@ interface Warm {
 
 const IDLE_MS = 10_000
 
-export function createWarmContainers(services: ContainerServices): WarmContainers {
-  const { engine, state, hostname, closing } = services
+export function createWarmContainers(services: WarmOptions): WarmContainers {
+  const { engine, state, hostname, closing, keeper, items } = services
   const containers = new Map<string, Warm>()
+  let runtime: Promise<AgentRuntime> | undefined
+  /** Why there are no agents here. */
+  let noAgent: NoAgent | undefined
 
-  function enter(run: TaskRun): Warm {
-    const name = warmName(run.record.order, hostname)
+  function giveUp(error: unknown): NoAgent {
+    if (!noAgent) console.error(`[hakuriver] [runner] items can not share containers on this node, so each gets its own: ${errorMessage(error)}`)
+    noAgent ??= new NoAgent('Items can not share containers on this node.', { cause: error })
+    return noAgent
+  }
+
+  async function findRuntime(): Promise<AgentRuntime> {
+    if (noAgent) throw noAgent
+    runtime ??= services.runtime()
+    return runtime.catch((error: unknown) => {
+      throw giveUp(error)
+    })
+  }
+
+  function enter(run: TaskRun, found: AgentRuntime): Warm {
+    const name = warmName(run.record.order, hostname, found)
     const warm = containers.get(name) ?? { name, containerId: undefined, users: new Set<string>(), capacity: 0, turn: Promise.resolve(), idle: undefined }
     containers.set(name, warm)
     warm.users.add(run.key)
@@ -58,8 +90,9 @@ export function createWarmContainers(services: ContainerServices): WarmContainer
       if (!warm.users.delete(key) || warm.users.size > 0 || closing.aborted) continue
       warm.idle = new AbortController()
       removeIdle(warm, AbortSignal.any([closing, warm.idle.signal])).catch((error: unknown) => {
-        // The sweep after the next start comes back to it.
+        // The sweep comes back to it.
         if (!closing.aborted) console.error(`[hakuriver] [runner] the container ${warm.name} could not be removed: ${errorMessage(error)}`)
+        containers.delete(warm.name)
       })
     }
   }
@@ -72,17 +105,22 @@ export function createWarmContainers(services: ContainerServices): WarmContainer
     }
     await inTurn(warm, closing, async () => {
       if (warm.users.size > 0) return
-      if (warm.containerId !== undefined) await engine.removeContainer(warm.containerId)
+      if (warm.containerId !== undefined) await remove(warm.containerId, warm.name)
       warm.containerId = undefined
       if (warm.users.size === 0) containers.delete(warm.name)
     })
   }
 
+  async function remove(id: string, name: string): Promise<void> {
+    await engine.removeContainer(id)
+    await rm(pipesDirectory(items, name), { recursive: true, force: true })
+  }
+
   /** Makes it if need be, and gives it room for one more. */
-  async function prepare(warm: Warm, run: TaskRun): Promise<string> {
+  async function prepare(warm: Warm, run: TaskRun, found: AgentRuntime): Promise<string> {
     const { order } = run.record
     const wanted = warm.users.size
-    const id = warm.containerId ?? (await takeOver(warm, run)) ?? (await make(warm, run))
+    const id = warm.containerId ?? (await takeOver(warm, run)) ?? (await make(warm, run, found))
     warm.containerId = id
     if (wanted <= warm.capacity) return id
     if (order.cores > 0 || order.memoryBytes !== null) {
@@ -98,38 +136,55 @@ export function createWarmContainers(services: ContainerServices): WarmContainer
     if (!found) return undefined
     if (found.labels[labels.node] !== hostname || found.labels[labels.pack] === undefined) throw new TaskFailure('start_failed', new Error(`A container named ${warm.name} is on this node and is not of this Runner. Remove it with docker.`))
     if (found.status === 'running' && isReferenced(found.id)) return found.id
-    await untilEngineAnswers(run, run.interrupted, () => engine.removeContainer(found.id))
+    await untilEngineAnswers(run, run.interrupted, () => remove(found.id, warm.name))
     return undefined
   }
 
-  async function make(warm: Warm, run: TaskRun): Promise<string> {
-    const mounts = await resolveMounts(run, services)
+  async function make(warm: Warm, run: TaskRun, found: AgentRuntime): Promise<string> {
+    const pipes = pipesDirectory(items, warm.name)
+    await mkdir(pipes, { recursive: true, mode: 0o711 })
+    const mounts = [...(await resolveMounts(run, services)), ...found.mounts, { source: pipes, target: PIPES_MOUNT, readOnly: true }]
     const capacity = warm.users.size
     const id = await createFromImage(run, services, (image) => warmSpec(run.record, services, { name: warm.name, image, mounts, capacity }))
     if (id === undefined) throw new HakuError('engine.conflict', `Somebody else has made the container ${warm.name} just now.`)
-    await untilEngineAnswers(run, closing, () => engine.startContainer(id))
+    try {
+      await untilEngineAnswers(run, closing, () => engine.startContainer(id))
+      await keeper.open(launchOf(warm, id, run, found)).catch((error: unknown) => {
+        throw isHakuError(error, 'engine.unavailable') ? error : giveUp(error)
+      })
+    } catch (error) {
+      await remove(id, warm.name)
+      throw error
+    }
     warm.capacity = capacity
     return id
   }
 
+  function launchOf({ name }: Warm, containerId: string, { record }: TaskRun, { command }: AgentRuntime): AgentLaunch {
+    return { containerId, command, user: record.order.user, pipes: pipesDirectory(items, name) }
+  }
+
   function isReferenced(containerId: string): boolean {
-    return state.listActive().some(({ handle, report }) => !isFinal(report.state) && parseHandle(handle)?.containerId === containerId)
+    return state.listActive().some(({ handle, report }) => !isFinal(report.state) && parseHandle(handle) === containerId)
   }
 
   return {
     async use(run) {
-      const warm = enter(run)
+      const found = await findRuntime()
+      const warm = enter(run, found)
       try {
         // Nothing to wait for is the rule.
-        if (warm.containerId !== undefined && warm.users.size <= warm.capacity) return warm.containerId
-        return await inTurn(warm, run.interrupted, () => prepare(warm, run))
+        const isReady = warm.containerId !== undefined && warm.users.size <= warm.capacity
+        const id = isReady && warm.containerId !== undefined ? warm.containerId : await inTurn(warm, run.interrupted, () => prepare(warm, run, found))
+        return launchOf(warm, id, run, found)
       } catch (error) {
         leave(run.key)
         throw isHakuError(error) ? new TaskFailure('start_failed', error) : error
       }
     },
-    join(run, containerId) {
-      const warm = enter(run)
+    async join(run, containerId) {
+      const found = await findRuntime()
+      const warm = enter(run, found)
       warm.containerId ??= containerId
     },
     leave,
@@ -138,7 +193,7 @@ export function createWarmContainers(services: ContainerServices): WarmContainer
     },
     async sweep() {
       const found = await engine.listContainers({ [labels.pack]: undefined, [labels.node]: hostname })
-      for (const { id, name } of found) if (!containers.has(name) && !isReferenced(id)) await engine.removeContainer(id)
+      for (const { id, name } of found) if (!containers.has(name) && !isReferenced(id)) await remove(id, name)
     },
   }
 }

@@ -23,11 +23,11 @@ export class StartFailure extends Error {
  *
  * @throws {@link StartFailure}
  */
-export function findProgram({ command: [name = ''], env, workdir }: Pick<ProcessOrder, 'command' | 'env' | 'workdir'>): string {
+export function findProgram({ command: [name = ''], env, workdir }: Pick<ProcessOrder, 'command' | 'env' | 'workdir'>, place = 'on this node'): string {
   const candidates = name.includes('/') ? [resolve(workdir, name)] : (env['PATH'] ?? '').split(':').map((directory) => resolve(workdir, directory, name))
   const found = candidates.map((file) => ({ file, problem: whyNotExecutable(file) }))
   const best = found.find(({ problem }) => problem === undefined) ?? found.find(({ problem }) => problem !== MISSING)
-  if (best === undefined) throw new StartFailure('command_not_found', `There is no program ${shown(name)} on this node${name.includes('/') ? '' : `, in PATH ${env['PATH'] ?? ''}`}.`, 127)
+  if (best === undefined) throw new StartFailure('command_not_found', `There is no program ${shown(name)} ${place}${name.includes('/') ? '' : `, in PATH ${env['PATH'] ?? ''}`}.`, 127)
   if (best.problem !== undefined) throw new StartFailure('command_not_found', `${shown(best.file)} can not be executed: ${best.problem}.`, 126)
   return best.file
 }

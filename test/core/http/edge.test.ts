@@ -28,7 +28,7 @@ let onHold: () => void
 beforeEach(async () => {
   const router = createRouter()
     .get('/api/open', defineEndpoint(api.open, () => ({ ok: true })))
-    .post('/api/echo/:name', defineEndpoint(api.echo, ({ body, params }) => ({ text: `${params.name} ${body.text}` })))
+    .post('/api/echo/:name', defineEndpoint(api.echo, ({ body, params, user }) => ({ text: `${params.name} ${body.text}${user && ` from ${user}`}` })))
     .get('/api/hold', defineEndpoint(api.hold, ({ signal }) => new Promise((resolve) => {
       onHold()
       signal.addEventListener('abort', () => resolve({ ended: true }), { once: true })
@@ -73,6 +73,16 @@ function call(method: string, path: string, options: { headers?: Record<string, 
 }
 
 describe('credentials', () => {
+  it('tells a route who calls, whatever the name', async () => {
+    const echoAs = async (user?: string) => {
+      const client = createClient({ api, url: edge.url, token: SECRET, unreachable: 'host.unreachable', ...(user !== undefined && { user }) })
+      const { text } = await client.call('echo', { params: { name: 'x' }, body: { text: 'y' } })
+      client.close()
+      return text
+    }
+    expect([await echoAs('Jörg Ä'), await echoAs()]).toEqual(['x y from Jörg Ä', 'x y'])
+  })
+
   it('lets everybody see what is public, and nothing else', async () => {
     expect(await call('GET', '/api/open', { headers: { authorization: '' } })).toMatchObject({ status: 200, body: { ok: true } })
     for (const path of ['/api/echo/x', '/api/nothing', '/', '/api/open/../echo/x', '/api//open']) {

@@ -57,8 +57,7 @@ export function createClusterModel(seed: number, { nodes: count, longestMs, limi
     submit(overrides = {}) {
       rank++
       const durationMs = 1 + random(longestMs)
-      const task = randomTask(`t${String(rank).padStart(6, '0')}`, { random, nodes: model.nodes, versions, timeLimitSeconds: limited > 0 && random(limited) === 0 ? (durationMs + random(3) * 100) / 1000 : null })
-      const made: ModelTask = { task, priority: random(priorities), rank, durationMs, submitted: model.now, started: null, ahead: 0, ...overrides }
+      const made: ModelTask = { task: randomTask(`t${String(rank).padStart(6, '0')}`, { random, nodes: model.nodes, versions, timeLimitSeconds: limited > 0 && random(limited) === 0 ? (durationMs + random(3) * 100) / 1000 : null }), priority: random(priorities), rank, durationMs, submitted: model.now, started: null, ahead: 0, ...overrides }
       tasks.set(made.task.id, made)
       const queue = model.waiting()
       made.ahead = queue.slice(0, queue.indexOf(made) + 1).reduce((sum, { task }) => sum + task.count, 0)

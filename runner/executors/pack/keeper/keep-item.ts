@@ -1,106 +1,89 @@
-import { constants } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
-import { demultiplex, type OutputChunk } from '#core/engine/demultiplex.ts'
-import type { Engine, ExecDetails } from '#core/engine/engine.ts'
-import { errorMessage, HakuError, isHakuError, systemErrorCode } from '#core/errors.ts'
-import { type ProcessPaths, processPaths } from '#core/paths.ts'
-import type { Channel } from '../../../processes/files.ts'
-import { claimItem, unclaimItem, writeEnd } from '../item-files.ts'
+import type { Socket } from 'node:net'
+import type { Engine } from '#core/engine/engine.ts'
+import { errorMessage, HakuError, systemErrorCode } from '#core/errors.ts'
+import { processPaths } from '#core/paths.ts'
+import { CHANNELS, type EndedProcess } from '../../../processes/files.ts'
+import { claimItem, unclaimItem, writeEnd, writeStart } from '../item-files.ts'
+import { outerPid } from '../item-processes.ts'
 import { killItem } from '../signal-item.ts'
-import type { KeepOrder } from './protocol.ts'
+import type { Agents } from './agents.ts'
+import { openOutput } from './output-files.ts'
+import { createPipes, type Pipes } from './pipes.ts'
+import type { AgentLaunch, ItemOrder } from './protocol.ts'
+
+/** The command could not be started. */
+export class ItemFailure extends Error {
+  readonly failure: NonNullable<EndedProcess['failure']> & { exitCode: number | null }
+
+  constructor(failure: ItemFailure['failure']) {
+    super(failure.message)
+    this.failure = failure
+  }
+}
 
 /**
  * Starts an item once, keeps what it prints and how it ends. Resolves when both are in its files.
  *
- * @throws what the Engine says instead of starting it; `engine.conflict` if another keeper has it
+ * @throws {@link ItemFailure}; `container.not_running`, `container.not_found`, `engine.*`: there is no agent, and the item was not started;
+ *   `engine.conflict`: another keeper has it
  */
-export async function keepItem(engine: Engine, order: KeepOrder, onStarted: () => void): Promise<void> {
+export async function keepItem({ engine, agents }: { engine: Engine; agents: Agents }, launch: AgentLaunch, order: ItemOrder, onStarted: () => void): Promise<void> {
+  const { containerId } = launch
+  const agent = await agents.open(launch)
   const paths = processPaths(order.directory)
-  if (!claimItem(paths)) throw new HakuError('engine.conflict', 'Another keeper has started the item.')
-  const files = { stdout: await openFile(paths, 'stdout'), stderr: await openFile(paths, 'stderr') }
+  if (!claimItem(paths, containerId)) throw new HakuError('engine.conflict', 'Another keeper has started the item.')
+  const output = await openOutput(paths, order.maxOutputBytes)
+  const pipes = pipesOf(launch.pipes)
+  const pair = await pipes.take()
+  const open = pair.open()
   try {
-    const stream = await engine.startExec(order.execId).catch((error: unknown) => {
-      // It was not started, so the next one may try.
-      if (!isHakuError(error, 'engine.unavailable')) unclaimItem(paths)
-      throw error
-    })
+    const { command, env, workdir } = order
+    const item = agent.start({ command, env, workdir, ...pair.inside })
+    const started = await item.started
+    if (started && 'failure' in started) {
+      open.close()
+      pipes.give(pair)
+      unclaimItem(paths)
+      throw new ItemFailure(started.failure)
+    }
+    const pid = started && outerPid(containerId, started.pid)
+    writeStart(paths, pid)
     onStarted()
-    const write = createWriter(files, order)
-    const copied = copy(demultiplex(stream), write)
-    const details = await untilEnded(engine, order, copied)
+    const sources = open.read()
+    const copied = Promise.all(CHANNELS.map((channel) => output.copy(channel, sources[channel])))
+    const exitCode = await item.exited
     // What it has started ends with it, as in a container of its own.
-    await killItem(engine, { containerId: order.containerId, pid: details?.pid ?? 0, id: order.taskId })
-    await Promise.race([copied, setTimeout(OUTPUT_PATIENCE_MS, undefined, { ref: false })])
-    stream.destroy()
-    await copied
-    await untilWritten(() => writeEnd(paths, { exitCode: details?.exitCode ?? null, note: details ? null : 'The Docker Engine was restarted while the item ran.' }))
+    await killItem(engine, { containerId, pid: pid ?? 0, id: order.taskId })
+    if (await endCopies(copied, Object.values(sources))) pipes.give(pair)
+    await untilWritten(() => writeEnd(paths, { exitCode: exitCode ?? null, note: exitCode === undefined ? AGENT_LOST : null }))
   } finally {
-    await files.stdout.close()
-    await files.stderr.close()
+    await output.close()
   }
 }
 
 // --- internal ---
 
-type Files = Record<Channel, FileHandle>
-
 /** Whoever holds the output open then was never part of the item. */
 const OUTPUT_PATIENCE_MS = 3000
-/** The Engine notes the end a moment after the last byte. */
-const FIRST_POLL_MS = 2
-/** A process in the background may keep the output open for as long as it likes, so the end is looked for too. */
-const POLL_MS = 1000
-/** A full disk is looked at again after this time; the item waits meanwhile. */
 const RETRY_MS = 1000
+const AGENT_LOST = 'The container that items share, or the agent in it, ended while the item ran.'
 
-function openFile(paths: ProcessPaths, channel: Channel): Promise<FileHandle> {
-  return open(paths.output(channel), constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600)
+/** By their directory. */
+const allPipes = new Map<string, Pipes>()
+
+function pipesOf(directory: string): Pipes {
+  const pipes = allPipes.get(directory) ?? createPipes(directory)
+  allPipes.set(directory, pipes)
+  return pipes
 }
 
-function createWriter(files: Files, { maxOutputBytes, directory }: KeepOrder): (chunk: OutputChunk) => Promise<void> {
-  const limit = maxOutputBytes === null ? Infinity : maxOutputBytes + 1
-  const room = { stdout: limit, stderr: limit }
-  let problem: string | undefined
-  return async ({ channel, bytes }) => {
-    for (let rest = bytes.subarray(0, Math.min(room[channel], bytes.length)); rest.length > 0; ) {
-      try {
-        const { bytesWritten } = await files[channel].write(rest)
-        room[channel] -= bytesWritten
-        rest = rest.subarray(bytesWritten)
-      } catch (error) {
-        const message = errorMessage(error)
-        if (message !== problem) console.error(`${directory}: ${message}`)
-        problem = message
-        await setTimeout(RETRY_MS)
-      }
-    }
-  }
-}
-
-/** Until the stream ends, or breaks: that the Engine went away shows when it is asked for the end. */
-async function copy(chunks: AsyncIterable<OutputChunk>, write: (chunk: OutputChunk) => Promise<void>): Promise<void> {
-  try {
-    for await (const chunk of chunks) await write(chunk)
-  } catch (error) {
-    console.error(errorMessage(error))
-  }
-}
-
-/** Resolves to `undefined` if the Engine does not know any more. */
-async function untilEnded(engine: Engine, { execId }: KeepOrder, copied: Promise<void>): Promise<ExecDetails | undefined> {
-  let hasEnded = false
-  const end = copied.then(() => (hasEnded = true))
-  for (let pause = FIRST_POLL_MS; ; pause = hasEnded ? Math.min(pause * 2, POLL_MS) : FIRST_POLL_MS) {
-    await (hasEnded ? setTimeout(pause) : Promise.race([end, setTimeout(POLL_MS)]))
-    try {
-      const details = await engine.inspectExec(execId)
-      if (details?.status !== 'running') return details
-    } catch (error) {
-      // It comes back: its items have ended then.
-      if (!isHakuError(error, 'engine.unavailable')) console.error(errorMessage(error))
-    }
-  }
+/** Resolves to whether all came to their end. */
+async function endCopies(copied: Promise<unknown>, sources: readonly Socket[]): Promise<boolean> {
+  const isAll = await Promise.race([copied.then(() => true), setTimeout(OUTPUT_PATIENCE_MS, false, { ref: false })])
+  for (const source of sources) source.destroy()
+  await copied
+  return isAll
 }
 
 async function untilWritten(write: () => void): Promise<void> {
