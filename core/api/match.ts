@@ -4,10 +4,12 @@ export type EndpointMatch = { endpoint: Endpoint; params: Record<string, string>
 
 /** Finds the endpoint of a request. Only what stands in the contract can be reached. */
 export function createMatcher(api: Record<string, Endpoint>): (method: string, pathname: string) => EndpointMatch {
-  const entries = Object.values(api).map((endpoint) => ({ endpoint, pattern: pathPattern(endpoint.path) }))
+  /** By how many segments they have: only those are tried. */
+  const entries = new Map<number, { endpoint: Endpoint; pattern: RegExp }[]>()
+  for (const endpoint of Object.values(api)) entries.set(segments(endpoint.path), [...(entries.get(segments(endpoint.path)) ?? []), { endpoint, pattern: pathPattern(endpoint.path) }])
   return (method, pathname) => {
     let result: EndpointMatch = 'unknown_path'
-    for (const { endpoint, pattern } of entries) {
+    for (const { endpoint, pattern } of entries.get(segments(pathname)) ?? []) {
       const found = pattern.exec(pathname)
       if (!found) continue
       if (endpoint.method !== method) {
@@ -27,6 +29,12 @@ export function buildPath(path: string, params: Record<string, unknown> = {}): s
 }
 
 // --- internal ---
+
+function segments(path: string): number {
+  let count = 0
+  for (let at = path.indexOf('/'); at !== -1; at = path.indexOf('/', at + 1)) count += 1
+  return count
+}
 
 function pathPattern(path: string): RegExp {
   return new RegExp(`^${path.replaceAll('.', String.raw`\.`).replace(/\{(\w+)\}/g, '(?<$1>[^/]+)')}$`)

@@ -95,23 +95,11 @@ export interface DeviceRequest {
 export interface ExecSpec {
   command: string[]
   env?: Record<string, string>
-  workdir?: string
-  /** `UID[:GID]` */
+  /** `UID[:GID]`; that of the container if left out. */
   user?: string
   tty: boolean
   columns?: number
   rows?: number
-}
-
-/** What became of a process in a container. */
-export interface ExecDetails {
-  /** `created`: it was never started. */
-  status: 'created' | 'running' | 'ended'
-  /** `undefined`: it has not ended, or nobody knows. */
-  exitCode: number | undefined
-  /** As the Engine's machine counts; 0: it has not been started. */
-  pid: number
-  containerId: string
 }
 
 /** A process in a container, with its pipes or terminal. */
@@ -202,12 +190,6 @@ export interface Engine {
    * @throws `container.not_running`, `container.not_found`
    */
   exec(id: string, spec: ExecSpec): Promise<ExecSession>
-  /** The first half of {@link exec}, for a process without input that outlives its reader. Resolves to its id. @throws `container.not_running`, `container.not_found` */
-  createExec(id: string, spec: Omit<ExecSpec, 'tty' | 'columns' | 'rows'>): Promise<string>
-  /** The second half. The multiplexed output, once for all: who has lost it can not get it again. @throws as {@link exec}; `engine.conflict` if it was started before */
-  startExec(execId: string): Promise<Readable>
-  /** `undefined`: the Engine does not know it, such as after its restart, or some minutes after its end. */
-  inspectExec(execId: string): Promise<ExecDetails | undefined>
 
   /** All images, those without a name and those that others are built on too. */
   listImages(): Promise<ImageSummary[]>

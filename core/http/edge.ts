@@ -10,8 +10,9 @@ import { createGate, type GateOptions } from './gate.ts'
 import { logUnexpected, problemOf, sendProblem, sendProblemEarly } from './problems.ts'
 import { createRequestSignal, type RequestSignal } from './request-signal.ts'
 
-/** Receiving one request may take this long, unless it is an upload: the server's own bodies are small. */
+/** The server's own bodies are small. */
 const REQUEST_TIMEOUT_MS = 60_000
+const SWEEP_MS = 5000
 const HEADERS_TIMEOUT_MS = 15_000
 /** Longer than any client's pause between two requests, so that a kept connection is not closed under a request. */
 const KEEP_ALIVE_MS = 90_000
@@ -23,6 +24,8 @@ export interface EdgeOptions extends GateOptions {
   port: number
   /** For messages: "Host" or "Runner". */
   name: string
+  /** Receiving one request may take this long, unless it is an upload. Default: a minute. */
+  receiveMs?: number
 }
 
 export interface Edge {
@@ -44,11 +47,12 @@ export interface Edge {
  * @throws a `HakuError` that names the port when it can not be bound
  */
 export async function startEdge(options: EdgeOptions): Promise<Edge> {
+  const { receiveMs = REQUEST_TIMEOUT_MS } = options
   const gate = createGate(options)
   const listener = toNodeListener(options.app)
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_FRAME_BYTES + 1024, perMessageDeflate: false, handleProtocols: (protocols) => (protocols.has(TERMINAL_PROTOCOL) ? TERMINAL_PROTOCOL : false) })
   let stopping = false
-  const requests = new Set<RequestSignal>()
+  const requests = new Map<IncomingMessage, RequestSignal>()
 
   const assertOpen = () => {
     if (stopping) throw new HakuError('host.stopping', `The ${options.name} is stopping. Try again when it is back.`)
@@ -56,9 +60,9 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
 
   const server = createServer((request, response) => {
     const over = createRequestSignal()
-    requests.add(over)
+    requests.set(request, over)
     response.once('close', () => {
-      requests.delete(over)
+      requests.delete(request)
       over.end()
       // A kept connection that falls idle during the stop would hold it up.
       if (stopping) setImmediate(() => server.closeIdleConnections())
@@ -66,7 +70,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     try {
       assertOpen()
       const admission = gate(request)
-      if (hasBody(request) && !admission.endpoint.upload) limitReceiving(request)
+      if (admission.endpoint.upload) over.isUpload = true
       admitRequest(request, { admission, over })
     } catch (error) {
       logUnexpected(error, `${request.method} request`)
@@ -101,13 +105,19 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     })
   }
 
+  // One timer for all of them: one for each would cost more than most of them do.
+  const sweep = setInterval(() => {
+    for (const [request, { began, isUpload }] of requests) if (!isUpload && !request.complete && performance.now() - began > receiveMs) request.destroy()
+  }, Math.min(SWEEP_MS, receiveMs)).unref()
+
   await listen(server, options)
   const address = server.address() as AddressInfo
   return {
     url: `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`,
     async close(graceMs) {
       stopping = true
-      for (const over of requests) over.end()
+      clearInterval(sweep)
+      for (const over of requests.values()) over.end()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       for (const client of sockets.clients) client.close(closeCodes.restarting, `${options.name} is stopping`)
       server.closeIdleConnections()
@@ -149,15 +159,6 @@ function refuse(request: IncomingMessage, response: ServerResponse, error: unkno
 
 /** What does not fit into the buffers of a connection: its sender is still sending when it is refused. */
 const LARGE_BODY_BYTES = 64 * 1024
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
-}
-
-function limitReceiving(request: IncomingMessage): void {
-  const timer = setTimeout(() => request.destroy(), REQUEST_TIMEOUT_MS)
-  request.once('close', () => clearTimeout(timer))
-}
 
 /** The hook that the route file of the upgrade's path exports. */
 async function resolveSocketHandler(app: App, request: IncomingMessage): Promise<SocketHandler> {

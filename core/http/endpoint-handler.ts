@@ -191,5 +191,7 @@ async function respond(response: ServerResponse, endpoint: Endpoint, result: unk
     response.writeHead(204, headers).end()
     return
   }
-  response.writeHead(shape.status, { ...headers, 'content-type': 'application/json' }).end(JSON.stringify(result))
+  const text = JSON.stringify(result)
+  // Without its length it would be sent in chunks.
+  response.writeHead(shape.status, { ...headers, 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }).end(text)
 }

@@ -6,6 +6,10 @@ const REQUEST_OVER = new HakuError('host.stopping', 'The client is gone, or the 
 /** Whether a request is over. Its signal is made for who asks for it: one for each request would cost a tenth of a small one. */
 export interface RequestSignal {
   readonly signal: AbortSignal
+  /** By `performance.now()`. */
+  readonly began: number
+  /** Receiving it may take as long as it takes. */
+  isUpload: boolean
   end(): void
 }
 
@@ -14,6 +18,8 @@ export function createRequestSignal(): RequestSignal {
   let controller: AbortController | undefined
   let isOver = false
   return {
+    began: performance.now(),
+    isUpload: false,
     get signal() {
       if (!controller) {
         controller = new AbortController()

@@ -42,8 +42,6 @@ export interface EndDetails {
   outOfMemory: boolean
   /** What was said about a command that could not be executed. */
   commandFailure?: string | undefined
-  /** The exit code to tell instead. */
-  exitCode?: number | undefined
 }
 
 /** Some of the output is gone for good. The message says why, as the end of "Output is missing: …". */

@@ -14,7 +14,7 @@ export interface Nodes {
   register(body: RegisterBody): Promise<{ heartbeatSeconds: number }>
   /** @throws `node.not_found` if the Host does not know this Runner (any more): it registers again */
   heartbeat(hostname: string, body: HeartbeatBody): Promise<{ wantsHoldings: boolean }>
-  list(): NodeRecord[]
+  list(): readonly NodeRecord[]
   find(hostname: string): NodeRecord | undefined
   /** @throws `node.not_found` */
   get(hostname: string): NodeRecord
@@ -74,6 +74,14 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
     return record
   }
 
+  /** Sorted once for all who ask until there are others: each submission does. */
+  let sorted: readonly NodeRecord[] | undefined
+
+  function list(): readonly NodeRecord[] {
+    sorted ??= [...records.values()].sort((left, right) => left.hostname.localeCompare(right.hostname))
+    return sorted
+  }
+
   function assertInstance(hostname: string, instanceId: string): void {
     if (registered(hostname).instanceId !== instanceId) throw new HakuError('node.not_found', `Another start of the Runner on ${quote(hostname)} is registered. Register again.`)
   }
@@ -104,7 +112,7 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
 
   return {
     events,
-    list: () => [...records.values()].sort((left, right) => left.hostname.localeCompare(right.hostname)),
+    list,
     find: (hostname) => records.get(hostname),
     get: registered,
     assertInstance,
@@ -116,6 +124,7 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
       const record = toRecord(body, existing)
       await store(record)
       records.set(body.hostname, record)
+      sorted = undefined
       silence.heard(body.hostname)
       events.emit('online', record)
       return { heartbeatSeconds }
@@ -140,6 +149,7 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
       if (record.online) throw new HakuError('node.online', `The node ${quote(hostname)} is online. Stop its Runner first, and wait until it is offline (${timeoutMs / 1000} s); to give it no more tasks, drain it.`)
       await database.deleteFrom('nodes').where('hostname', '=', hostname).execute()
       records.delete(hostname)
+      sorted = undefined
       silence.forget(hostname)
       events.emit('removed', record)
     }),

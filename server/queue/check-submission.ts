@@ -41,7 +41,7 @@ export function requestOf(task: Pick<SubmitBody, 'cores' | 'memoryBytes' | 'gpus
 /** Refuses what no node could ever run, and names the nearest. Without any node the task waits for the first. @throws `node.not_found`, `node.too_small` */
 export function assertFits(request: ResourceRequest, nodes: Pick<Nodes, 'list' | 'find'>): void {
   const known = nodes.list()
-  assertNode(request.target, known.map(({ hostname }) => hostname))
+  if (request.target !== null) assertNode(request.target, known.map(({ hostname }) => hostname))
   const words = refusal(request, known)
   if (words === null) return
   const cure = request.plain && !known.some(({ plainProcesses }) => plainProcesses) ? ' A node takes tasks without a container once its configuration says runner.plain_processes = true.' : ''
@@ -76,8 +76,8 @@ function assertAllowed({ privileged, network }: SubmitBody, rules: TaskRules): v
   }
 }
 
-function assertNode(target: Target | null, known: readonly string[]): void {
-  if (target === null || known.includes(target.node)) return
+function assertNode(target: Target, known: readonly string[]): void {
+  if (known.includes(target.node)) return
   throw new HakuError('node.not_found', `There is no node ${quote(target.node)}. ${known.length > 0 ? `Known nodes: ${known.join(', ')}.` : 'No node has registered yet.'}`)
 }
 

@@ -42,6 +42,8 @@ export function nearestFit(request: ResourceRequest, nodes: readonly NodeCapacit
 
 /** The same as sentences, for whoever submitted it; `null`: a node could run it, or there is none at all. */
 export function refusal(request: ResourceRequest, nodes: readonly NodeCapacity[]): string | null {
+  // Each submission asks, and most fit on the first.
+  if (nodes.some((node) => couldEverFit(request, node))) return null
   const nearest = nearestFit(request, nodes)
   if (nearest === null) return null
   const asked = request.target === null ? `No node could ever run this. The nearest is ${nearest.hostname}:` : `${nearest.hostname} could never run this:`

@@ -34,7 +34,6 @@ export function createLine(waiting: readonly WaitingTask[]): Line {
   const entries: (Entry | undefined)[] = []
   const thresholds: number[] = []
   const demands: (Demand | undefined)[] = []
-  const lists = [tasks, entries, thresholds, demands]
   let empty = 0
 
   function put(place: number, task: WaitingTask): void {
@@ -46,6 +45,13 @@ export function createLine(waiting: readonly WaitingTask[]): Line {
     entries[place] = entry
     thresholds[place] = mayStart ? ALWAYS : NEVER
     demands[place] = demand
+  }
+
+  function makePlace(place: number): void {
+    tasks.splice(place, 0, undefined)
+    entries.splice(place, 0, undefined)
+    thresholds.splice(place, 0, NEVER)
+    demands.splice(place, 0, undefined)
   }
 
   /** Empties places, and answers who was there. */
@@ -65,7 +71,7 @@ export function createLine(waiting: readonly WaitingTask[]): Line {
   function closeUp(): void {
     if (empty <= MOST_EMPTY && empty < tasks.length) return
     const isTaken = tasks.map((task) => task !== undefined)
-    for (const list of lists) keepOnly(list, isTaken)
+    for (const list of [tasks, entries, thresholds, demands]) keepOnly(list, isTaken)
     empty = 0
   }
 
@@ -91,7 +97,7 @@ export function createLine(waiting: readonly WaitingTask[]): Line {
       if (before && entries[place] === before) {
         gone.push(...clear(place, place + 1))
         empty--
-      } else if (place < tasks.length) for (const list of lists) list.splice(place, 0, undefined as never)
+      } else if (place < tasks.length) makePlace(place)
       put(place, task)
     }
     gone.push(...clear(place, tasks.length))

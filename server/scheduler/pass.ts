@@ -125,9 +125,9 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
 
 // --- internal ---
 
-const NO_LIMIT = Number.MAX_SAFE_INTEGER
+const NO_LIMIT = 2 ** 30
 
-/** What asks for nothing fits where there is less than nothing. */
+/** On the best of them. What asks for nothing fits where there is less than nothing; -1: there is none. */
 function freeCores(rooms: readonly Room[]): number {
-  return rooms.reduce((most, { cores }) => Math.max(most, cores, 0), -Infinity)
+  return rooms.reduce((most, { cores }) => Math.max(most, cores, 0), -1)
 }

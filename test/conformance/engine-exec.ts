@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, expect, it } from 'vitest'
 import { text } from 'node:stream/consumers'
 import type { ExecSpec } from '#core/engine/engine.ts'
 import type { HakuError } from '#core/errors.ts'
@@ -112,43 +112,7 @@ export function execCases(use: () => EngineBench): void {
     expect((await readText(session.stream)).stdout).toBe('up\n')
   })
 
-  describe('without its reader', () => {
-    const create = (script: string, options: Partial<ExecSpec> = {}) => use().engine.createExec(id, { command: ['/bin/sh', '-c', script], ...options })
-
-    it('is made, started once and asked for', async () => {
-      const { engine } = use()
-      const execId = await create('echo "$A $(pwd) $(id -u):$(id -g)"; echo err >&2; exit 5', { env: { A: 'a=b' }, workdir: '/tmp', user: '12:34' })
-      expect(await engine.inspectExec(execId)).toEqual({ status: 'created', exitCode: undefined, pid: 0, containerId: id })
-      expect(await readText(await engine.startExec(execId))).toEqual({ stdout: 'a=b /tmp 12:34\n', stderr: 'err\n' })
-      await expect.poll(() => engine.inspectExec(execId)).toMatchObject({ status: 'ended', exitCode: 5 })
-    })
-
-    it('tells its process while it runs', async () => {
-      const { engine } = use()
-      const execId = await create('echo up; exec sleep 1000')
-      const stream = await engine.startExec(execId)
-      await once(stream, 'readable')
-      const details = await engine.inspectExec(execId)
-      expect(details).toMatchObject({ status: 'running', exitCode: undefined })
-      expect(details?.pid).toBeGreaterThan(0)
-      process.kill(details?.pid ?? 0, 'SIGKILL')
-      stream.resume()
-      await expect.poll(() => engine.inspectExec(execId)).toMatchObject({ status: 'ended', exitCode: 137 })
-    })
-
-    it('does not run a second time', async () => {
-      const { engine } = use()
-      const execId = await create('echo ran')
-      expect((await readText(await engine.startExec(execId))).stdout).toBe('ran\n')
-      // Some Engines refuse, others say so in its output.
-      const again = await engine.startExec(execId).then(async (stream) => text(stream), (error: HakuError) => error.message)
-      expect(again).toContain('already')
-    })
-
-    it('is not known everywhere', async () => {
-      const { engine } = use()
-      expect(await engine.inspectExec('hk-no-such-process')).toBeUndefined()
-      await expect(engine.startExec('hk-no-such-process')).rejects.toMatchObject({ code: 'engine.not_found' })
-    })
+  it('is run by who it is told', async () => {
+    expect((await readText((await shell('id -u; id -g', { user: '12:34' })).stream)).stdout).toBe('12\n34\n')
   })
 }

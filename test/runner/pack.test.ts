@@ -8,6 +8,7 @@ import { labels } from '#core/paths.ts'
 import { readText } from '../conformance/engine-bench.ts'
 import { engineMissing, socketPath, testEngine } from '../support/engine.ts'
 import { ensureBusybox } from '../support/images.ts'
+import { listProcesses } from '#runner/processes/proc.ts'
 import { freePort } from '#simulator/free-port.ts'
 import { type RunnerProcess, startRunner } from './support/runner-process.ts'
 import { startStubHost, type StubHost } from './support/stub-host.ts'
@@ -171,7 +172,8 @@ describe.skipIf(engineMissing !== undefined)('items that share a container', () 
   it('end with their agent, and later ones get another', async () => {
     const id = await start(1, ['sleep', '6007'])
     const [container] = await containers()
-    await look(container?.id ?? '', ['sh', '-c', 'for p in /proc/[0-9]*; do if tr "\\0" " " < $p/cmdline | grep -q agent.cjs; then kill -9 ${p#/proc/}; fi; done'])
+    const read = (pid: number, name: string) => readFile(`/proc/${pid}/${name}`, 'utf8').catch(() => '')
+    for (const { pid } of listProcesses()) if ((await read(pid, 'cmdline')).includes('agent.cjs') && (await read(pid, 'cgroup')).includes(container?.id ?? '')) process.kill(pid, 'SIGKILL')
     expect(await host.untilFinal(id)).toMatchObject({ state: 'failed', reason: 'engine_failed', message: expect.stringContaining('agent') })
     expect(await list(container?.id ?? '')).not.toContain('sleep 6007')
     expect(await runToEnd(2, ['echo', 'second'])).toMatchObject({ state: 'succeeded' })
@@ -195,8 +197,7 @@ describe.skipIf(engineMissing !== undefined)('items that share a container', () 
     const id = await start(1, ['sleep', '600'])
     const [container] = await containers()
     await engine.removeContainer(container?.id ?? '')
-    expect(await host.untilFinal(id)).toMatchObject({ state: 'failed', reason: 'engine_failed', message: expect.stringContaining('share ended') })
-    expect(await host.untilFinal(id)).toMatchObject({ state: 'failed', reason: 'engine_failed' })
+    expect(await host.untilFinal(id)).toMatchObject({ state: 'failed', reason: 'engine_failed', message: expect.stringContaining('container that items share') })
     expect(await runToEnd(2, ['echo', 'again'])).toMatchObject({ state: 'succeeded' })
   })
 
@@ -237,6 +238,20 @@ describe.skipIf(engineMissing !== undefined)('items that share a container', () 
     const all = Array.from({ length: 1000 }, (_, index) => `${index + 1}\n`).join('')
     expect(await host.untilFinal(order.id)).toMatchObject({ state: 'succeeded', message: null, stdoutBytes: all.length })
     expect([await workspace.stdout(order.id), await workspace.stderr(order.id)]).toEqual([all, all])
+  })
+
+  it('have containers of their own on a node where they can not share', async () => {
+    await runner.stop()
+    // Nothing tells which libraries the agent needs.
+    runner = await startRunner(workspace, host, { port, env: { PATH: '/nowhere' } })
+    const id = await start(1, ['sh', '-c', `echo alone; ${UNTIL_GO}; exit 5`])
+    expect(await containers()).toMatchObject([{ labels: { [labels.task]: id } }])
+    await runner.kill()
+    runner = await startRunner(workspace, host, { port })
+    await letGo()
+    expect(await host.untilFinal(id)).toMatchObject({ state: 'failed', exitCode: 5 })
+    expect(await workspace.stdout(id)).toBe('alone\n')
+    await expect.poll(containers).toEqual([])
   })
 
   /** What a command prints in a container. */

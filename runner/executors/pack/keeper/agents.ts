@@ -39,10 +39,11 @@ export function createAgents(engine: Pick<Engine, 'exec'>): Agents {
     const { stream } = await engine.exec(containerId, { command, tty: false, ...(user !== null && { user }) })
     streams.add(stream)
     const link = createLink(stream)
-    void link.ended.then(() => {
+    const forget = () => {
       streams.delete(stream)
       agents.delete(containerId)
-    })
+    }
+    link.ended.then(forget, forget)
     const isReady = await Promise.race([link.ready, link.ended.then(() => false), setTimeout(PATIENCE_MS, false, { ref: false })])
     if (isReady) return link.agent
     stream.destroy()
