@@ -104,7 +104,7 @@ function receiveAll(request: IncomingMessage, limit: number): Promise<Buffer> {
     request.on('data', take)
     request.once('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)))
     request.once('error', reject)
-    request.once('close', () => reject(new Error('the connection was cut before the body was complete')))
+    request.once('close', () => reject(new HakuError('request.invalid', 'The connection was cut before the body was complete.')))
   })
 }
 

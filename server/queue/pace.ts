@@ -38,11 +38,14 @@ export function createPace(work: () => Promise<number>): Pace {
     if (isBusy || isClosed || rest === undefined) return
     rest = undefined
     isBusy = true
-    void work().then((cost) => {
-      isBusy = false
-      last = { ended: performance.now(), cost }
-      if (!isClosed) arm()
-    })
+    void workOnce()
+  }
+
+  async function workOnce(): Promise<void> {
+    const cost = await work()
+    isBusy = false
+    last = { ended: performance.now(), cost }
+    if (!isClosed) arm()
   }
 
   return {

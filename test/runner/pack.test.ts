@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { TaskOrder, TaskReport } from '#core/api/schemas.ts'
@@ -7,7 +7,7 @@ import { createId } from '#core/ids.ts'
 import { labels } from '#core/paths.ts'
 import { readText } from '../conformance/engine-bench.ts'
 import { engineMissing, socketPath, testEngine } from '../support/engine.ts'
-import { ensureBusybox } from '../support/images.ts'
+import { ensureBusybox, importFolder } from '../support/images.ts'
 import { listProcesses } from '#runner/processes/proc.ts'
 import { freePort } from '#simulator/free-port.ts'
 import { type RunnerProcess, startRunner } from './support/runner-process.ts'
@@ -252,6 +252,24 @@ describe.skipIf(engineMissing !== undefined)('items that share a container', () 
     expect(await host.untilFinal(id)).toMatchObject({ state: 'failed', exitCode: 5 })
     expect(await workspace.stdout(id)).toBe('alone\n')
     await expect.poll(containers).toEqual([])
+  })
+
+  it('have containers of their own if their image has no shell to keep one alive', async () => {
+    const folder = join(workspace.root, 'image')
+    await mkdir(folder)
+    await copyFile('/bin/busybox', join(folder, 'echo'))
+    const reference = `test-no-shell-${createId()}:latest`
+    await importFolder(socketPath, folder, reference)
+    try {
+      const bare = (await engine.inspectImage(reference)) as ImageDetails
+      const orders = [1, 2].map((index) => createOrder(bare.id, ['/echo', String(index)], { id: `${batch}.${index}`, pack: batch }))
+      for (const order of orders) await runner.put(order)
+      for (const order of orders) expect(await host.untilFinal(order.id)).toMatchObject({ state: 'succeeded' })
+      expect(await workspace.stdout(`${batch}.2`)).toBe('2\n')
+      await expect.poll(containers).toEqual([])
+    } finally {
+      await engine.removeImage(reference)
+    }
   })
 
   /** What a command prints in a container. */

@@ -51,6 +51,8 @@ interface Warm {
   /** Resolves when nobody makes, changes or removes it. */
   turn: Promise<unknown>
   idle: AbortController | undefined
+  /** Why there can be none. */
+  refusal: NoAgent | undefined
 }
 
 const IDLE_MS = 10_000
@@ -59,26 +61,25 @@ export function createWarmContainers(services: WarmOptions): WarmContainers {
   const { engine, state, hostname, closing, keeper, items } = services
   const containers = new Map<string, Warm>()
   let runtime: Promise<AgentRuntime> | undefined
-  /** Why there are no agents here. */
-  let noAgent: NoAgent | undefined
 
-  function giveUp(error: unknown): NoAgent {
-    if (!noAgent) console.error(`[hakuriver] [runner] items can not share containers on this node, so each gets its own: ${errorMessage(error)}`)
-    noAgent ??= new NoAgent('Items can not share containers on this node.', { cause: error })
-    return noAgent
+  function findRuntime(): Promise<AgentRuntime> {
+    runtime ??= services.runtime().catch((error: unknown) => {
+      console.error(`[hakuriver] [runner] items can not share containers on this node, so each gets its own: ${errorMessage(error)}`)
+      throw new NoAgent('Items can not share containers on this node.', { cause: error })
+    })
+    return runtime
   }
 
-  async function findRuntime(): Promise<AgentRuntime> {
-    if (noAgent) throw noAgent
-    runtime ??= services.runtime()
-    return runtime.catch((error: unknown) => {
-      throw giveUp(error)
-    })
+  /** The next ones need not try. */
+  function refuse(warm: Warm, error: unknown): NoAgent {
+    console.error(`[hakuriver] [runner] items of ${warm.name} can not share a container, so each gets its own: ${errorMessage(error)}`)
+    warm.refusal = new NoAgent('These items can not share a container.', { cause: error })
+    return warm.refusal
   }
 
   function enter(run: TaskRun, found: AgentRuntime): Warm {
     const name = warmName(run.record.order, hostname, found)
-    const warm = containers.get(name) ?? { name, containerId: undefined, users: new Set<string>(), capacity: 0, turn: Promise.resolve(), idle: undefined }
+    const warm = containers.get(name) ?? { name, containerId: undefined, users: new Set<string>(), capacity: 0, turn: Promise.resolve(), idle: undefined, refusal: undefined }
     containers.set(name, warm)
     warm.users.add(run.key)
     warm.idle?.abort()
@@ -120,6 +121,7 @@ export function createWarmContainers(services: WarmOptions): WarmContainers {
   async function prepare(warm: Warm, run: TaskRun, found: AgentRuntime): Promise<string> {
     const { order } = run.record
     const wanted = warm.users.size
+    if (warm.refusal) throw warm.refusal
     const id = warm.containerId ?? (await takeOver(warm, run)) ?? (await make(warm, run, found))
     warm.containerId = id
     if (wanted <= warm.capacity) return id
@@ -145,12 +147,16 @@ export function createWarmContainers(services: WarmOptions): WarmContainers {
     await mkdir(pipes, { recursive: true, mode: 0o711 })
     const mounts = [...(await resolveMounts(run, services)), ...found.mounts, { source: pipes, target: PIPES_MOUNT, readOnly: true }]
     const capacity = warm.users.size
-    const id = await createFromImage(run, services, (image) => warmSpec(run.record, services, { name: warm.name, image, mounts, capacity }))
+    const id = await createFromImage(run, services, (image) => warmSpec(run.record, services, { name: warm.name, image, mounts, capacity })).catch((error: unknown) => {
+      // An Engine that does not see our files is on another machine, or we are in a container ourselves.
+      const isOurs = error instanceof TaskFailure && [...found.mounts.map(({ source }) => source), pipes].some((file) => error.message.includes(file))
+      throw isOurs ? refuse(warm, error) : error
+    })
     if (id === undefined) throw new HakuError('engine.conflict', `Somebody else has made the container ${warm.name} just now.`)
     try {
       await untilEngineAnswers(run, closing, () => engine.startContainer(id))
       await keeper.open(launchOf(warm, id, run, found)).catch((error: unknown) => {
-        throw isHakuError(error, 'engine.unavailable') ? error : giveUp(error)
+        throw isHakuError(error, 'engine.unavailable') ? error : refuse(warm, error)
       })
     } catch (error) {
       await remove(id, warm.name)
@@ -173,6 +179,7 @@ export function createWarmContainers(services: WarmOptions): WarmContainers {
       const found = await findRuntime()
       const warm = enter(run, found)
       try {
+        if (warm.refusal) throw warm.refusal
         // Nothing to wait for is the rule.
         const isReady = warm.containerId !== undefined && warm.users.size <= warm.capacity
         const id = isReady && warm.containerId !== undefined ? warm.containerId : await inTurn(warm, run.interrupted, () => prepare(warm, run, found))

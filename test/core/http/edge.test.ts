@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
 import { connect } from 'node:net'
 import { Readable } from 'node:stream'
@@ -50,7 +51,7 @@ beforeEach(async () => {
     }))
   const app = createApp()
   app.use(router)
-  edge = await startEdge({ app, api, tokens: () => ({ admin: SECRET, runner: 'runner-secret' }), allowedHosts: ['my.lab'], host: '127.0.0.1', port: 0, name: 'Host' })
+  edge = await startEdge({ app, api, tokens: () => ({ admin: SECRET, runner: 'runner-secret' }), allowedHosts: ['my.lab'], host: '127.0.0.1', port: 0, name: 'Host', receiveMs: 500 })
 })
 afterEach(() => edge.close(0))
 
@@ -103,6 +104,22 @@ describe('credentials', () => {
 })
 
 describe('requests', () => {
+  it('have some time to arrive, and as much as they want if they are uploads', async () => {
+    const begin = (path: string, type: string) => {
+      const { hostname, port } = new URL(edge.url)
+      const socket = connect(Number(port), hostname)
+      socket.write(`POST ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${SECRET}\r\nContent-Type: ${type}\r\nContent-Length: 20\r\n\r\n{"te`)
+      return socket
+    }
+    const upload = begin('/api/upload', 'application/x-tar')
+    const slow = begin('/api/echo/x', 'application/json')
+    await once(slow.resume().on('error', () => undefined), 'close')
+    upload.write('0123456789012345')
+    const [answer] = (await once(upload, 'data')) as [Buffer]
+    expect(answer.toString()).toContain('"bytes":20')
+    upload.destroy()
+  })
+
   it('parses path and body', async () => {
     expect(await call('POST', '/api/echo/%C3%A4b', { body: '{"text":"hi"}' })).toMatchObject({ status: 201, body: { text: 'äb hi' } })
   })
