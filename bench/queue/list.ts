@@ -56,6 +56,7 @@ async function someCursors(client: BenchHost['client'], query: Query): Promise<(
     if (nextCursor === null) break
     cursors.push(nextCursor)
   }
-  const deep = Array.from({ length: 9 }, (_, index) => `01h${String(((index + 1) * STORED.tasks) / 10 + 400).padStart(23, '0')}`)
+  // A cursor is the place of a task in the list.
+  const deep = Array.from({ length: 9 }, (_, index) => String(((index + 1) * STORED.tasks) / 10 + 400))
   return [...cursors, ...deep]
 }

@@ -33,6 +33,8 @@ export interface ClientOptions<Api> {
   token: string | undefined
   /** Who calls, for people: events name them. */
   user?: string
+  /** At the same time; further calls wait for one. Default: 64. */
+  connections?: number
   /** What a refused connection means: the Host or a node is away. */
   unreachable: Extract<ErrorCode, 'host.unreachable' | 'node.unreachable'>
 }
@@ -40,7 +42,7 @@ export interface ClientOptions<Api> {
 /** The client of one server. Connections are kept between calls; `close()` lets the process end at once. */
 export function createClient<Api extends Record<string, Endpoint>>(options: ClientOptions<Api>): Client<Api> {
   const base = new URL(options.url)
-  const agent = new Agent({ keepAlive: true, maxSockets: 64, scheduling: 'lifo' })
+  const agent = new Agent({ keepAlive: true, maxSockets: options.connections ?? 64, scheduling: 'lifo' })
   const identity: Record<string, string> = {
     ...(options.token && { authorization: `Bearer ${options.token}` }),
     ...(options.user && { [USER_HEADER]: encodeUser(options.user) }),
@@ -163,11 +165,16 @@ function readText(response: IncomingMessage, timeoutMs = ANSWER_TIMEOUT_MS): Pro
     response.setEncoding('utf8').on('data', (chunk: string) => {
       text += chunk
     })
-    response.once('end', () => resolve(text))
+    let isOver = false
+    response.once('end', () => {
+      isOver = true
+      clearTimeout(timer)
+      resolve(text)
+    })
     response.once('error', reject)
     response.once('close', () => {
       clearTimeout(timer)
-      reject(new Error('the connection was cut before the answer was complete'))
+      if (!isOver) reject(new Error('the connection was cut before the answer was complete'))
     })
   })
 }

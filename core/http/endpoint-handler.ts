@@ -102,9 +102,15 @@ function receiveAll(request: IncomingMessage, limit: number): Promise<Buffer> {
       reject(tooLarge(limit))
     }
     request.on('data', take)
-    request.once('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)))
+    let isOver = false
+    request.once('end', () => {
+      isOver = true
+      resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))
+    })
     request.once('error', reject)
-    request.once('close', () => reject(new HakuError('request.invalid', 'The connection was cut before the body was complete.')))
+    request.once('close', () => {
+      if (!isOver) reject(new HakuError('request.invalid', 'The connection was cut before the body was complete.'))
+    })
   })
 }
 

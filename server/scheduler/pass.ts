@@ -125,7 +125,8 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
 
 // --- internal ---
 
-const NO_LIMIT = 2 ** 30
+/** Less than what is never looked at: see `Line.thresholds`. */
+const NO_LIMIT = 2 ** 29
 
 /** On the best of them. What asks for nothing fits where there is less than nothing; -1: there is none. */
 function freeCores(rooms: readonly Room[]): number {

@@ -58,8 +58,8 @@ export function createItemExecutor(services: PackServices): Executor {
   }
 
   function toItem({ record: { order } }: TaskRun, { directory }: ProcessPaths): ItemOrder {
-    const { id, command, workdir, maxOutputBytes } = order
-    return { directory, taskId: id, command, env: taskVariables(order, hostname), workdir: workdir ?? SHARED_MOUNT, maxOutputBytes }
+    const { id, command, workdir, maxOutputBytes, memoryBytes } = order
+    return { directory, taskId: id, command, env: taskVariables(order, hostname), workdir: workdir ?? SHARED_MOUNT, maxOutputBytes, isLimited: memoryBytes !== null }
   }
 
   /** Of the whole container: all that runs in one ends together with it. */

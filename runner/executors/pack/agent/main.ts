@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, constants, openSync, statSync } from 'node:fs'
+import { closeSync, constants, openSync, statSync, writeFileSync } from 'node:fs'
 import { constants as system } from 'node:os'
 import { createInterface } from 'node:readline'
 import { errorMessage } from '#core/errors.ts'
@@ -28,7 +28,7 @@ async function start(order: AgentOrder): Promise<void> {
   }
 }
 
-async function spawnItem({ item, command, env: own, workdir, stdout, stderr }: AgentOrder): Promise<ChildProcess> {
+async function spawnItem({ item, command, env: own, workdir, stdout, stderr, isFirstToGo }: AgentOrder): Promise<ChildProcess> {
   const env = { ...(process.env as Record<string, string>), ...own }
   if (!statSync(workdir, { throwIfNoEntry: false })?.isDirectory()) throw new StartFailure('start_failed', `The working directory ${workdir} is no directory in this environment. Choose another with --workdir.`)
   const file = findProgram({ command, env, workdir }, 'in this environment')
@@ -38,10 +38,22 @@ async function spawnItem({ item, command, env: own, workdir, stdout, stderr }: A
     const child = spawn(file, command.slice(1), { argv0: command[0] ?? '', cwd: workdir, env, detached: true, stdio: ['ignore', ...outputs] })
     const failed = once(child, 'error').then(([error]) => error as unknown)
     if (child.pid === undefined) throw explainSpawnError(await failed, file, { user: null })
+    if (isFirstToGo) expose(child.pid)
     child.once('exit', (code, signal) => say({ item, exitCode: code ?? 128 + system.signals[signal as NodeJS.Signals] }))
     return child
   } finally {
     for (const output of outputs) closeSync(output)
+  }
+}
+
+/** More than the agent takes of the smallest limit that there is. Less needs rights that a container does not have. */
+const OOM_SCORE = '600'
+
+function expose(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, OOM_SCORE)
+  } catch {
+    // It has ended already, or changed its user: then it is as it is.
   }
 }
 

@@ -38,8 +38,8 @@ export async function keepItem({ engine, agents }: { engine: Engine; agents: Age
   const pair = await pipes.take()
   const open = pair.open()
   try {
-    const { command, env, workdir } = order
-    const item = agent.start({ command, env, workdir, ...pair.inside })
+    const { command, env, workdir, isLimited: isFirstToGo } = order
+    const item = agent.start({ command, env, workdir, isFirstToGo, ...pair.inside })
     const started = await item.started
     if (started && 'failure' in started) {
       open.close()

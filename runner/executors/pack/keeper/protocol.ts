@@ -28,6 +28,8 @@ export interface ItemOrder {
   workdir: string
   /** Of each channel; one more is kept, which tells that there was more. `null`: no limit. */
   maxOutputBytes: number | null
+  /** Its memory is limited. */
+  isLimited: boolean
 }
 
 /** `item` left out: see whether the agent comes up. */
