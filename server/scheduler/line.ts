@@ -19,12 +19,22 @@ export interface Entry {
  */
 export interface Line {
   readonly entries: readonly (Entry | undefined)[]
-  /** So many cores must have become free on a node for the entry to be looked at: reaching for each would cost more than all else. Below 0: it always is. */
+  /** What a node must have free for the entry to be looked at again, see {@link thresholdOf}: reaching for each would cost more than all else. */
   readonly thresholds: number[]
   readonly demands: readonly (Demand | undefined)[]
   find(taskId: string): Entry | undefined
   /** Takes over what is another object than before. Answers the entries that are gone, or `null` if the order of others has changed. */
   update(waiting: readonly WaitingTask[]): Entry[] | null
+}
+
+/** Of an entry that is looked at whatever has changed. */
+export const ALWAYS = -1
+/** Of a place where there is none, or one that may not start. */
+export const NEVER = 2 ** 30
+
+/** Cores and, as the lowest bit, whether it wants GPUs: these two keep most from being looked at. */
+export function thresholdOf({ cores, gpus }: Demand): number {
+  return 2 * cores + (gpus > 0 ? 1 : 0)
 }
 
 export function createLine(waiting: readonly WaitingTask[]): Line {
@@ -113,8 +123,6 @@ export function createLine(waiting: readonly WaitingTask[]): Line {
 
 // --- internal ---
 
-const ALWAYS = -1
-const NEVER = 2 ** 30
 const MOST_EMPTY = 500
 
 /** So many are the same from here on. */

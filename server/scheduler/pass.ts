@@ -2,7 +2,7 @@ import { createChooser } from './choose.ts'
 import type { Fleet } from './fleet.ts'
 import { better, type Hope } from './forecast.ts'
 import { keepRoom } from './keep.ts'
-import type { Entry, Line } from './line.ts'
+import { ALWAYS, type Entry, type Line, NEVER, thresholdOf } from './line.ts'
 import type { Room } from './room.ts'
 import type { KeptNode, Placement, Plan, PlanInput } from './types.ts'
 import { firstReason, judgeNodes } from './verdicts.ts'
@@ -27,15 +27,15 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
   const kept: KeptNode[] = []
   const chooseRoom = createChooser(input)
   const dirty: Room[] = []
-  /** No node that is dirty has more of them free. */
-  let mostCores: number | undefined
+  /** Of those that are dirty. */
+  let reach: Reach | undefined
   let asking = 0
 
   function markDirty(room: Room): void {
     if (room.dirtyIn === pass) return
     room.dirtyIn = pass
     dirty.push(room)
-    mostCores = undefined
+    reach = undefined
   }
 
   function roomsOf({ isJudged, demand }: Entry): readonly Room[] {
@@ -57,7 +57,7 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
       fleet.take(room, { id: task.id, cores: task.cores, memoryBytes: task.memoryBytes, gpuIds, numaNode, endsBy: durationMs === null ? null : now + durationMs })
       // Who it is kept for starts later now, and so what ends before that may be longer.
       markDirty(room)
-      mostCores = undefined
+      reach = undefined
       placements.push({ taskId: task.id, node: room.node.hostname, gpuIds, numaNode })
     }
     return true
@@ -90,7 +90,7 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
     if (!isPlaced) demand.failedIn = pass
     // What was placed was not looked at everywhere: if it comes again, it is.
     entry.isJudged = !isPlaced
-    line.thresholds[index] = isPlaced || room || demand.target !== null ? -1 : demand.cores
+    line.thresholds[index] = isPlaced || room || demand.target !== null ? ALWAYS : thresholdOf(demand)
     if (entry.kept && entry.kept !== room) markDirty(entry.kept)
     entry.kept = room
   }
@@ -99,11 +99,11 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
   function nextFrom(start: number): number {
     const { thresholds, demands } = line
     // The first few are asked in each pass for which node is kept for them.
-    const enough = asking === KEPT_AT_MOST ? (mostCores ??= freeCores(dirty)) : NO_LIMIT
+    const { any, withGpus } = asking === KEPT_AT_MOST ? (reach ??= reachOf(dirty)) : EVERYWHERE
     let index = start
     for (; index < thresholds.length; index++) {
       const threshold = thresholds[index] ?? -1
-      if (threshold < 0 || (threshold <= enough && demands[index]?.failedIn !== pass)) break
+      if (threshold < 0 || (threshold <= (threshold & 1 ? withGpus : any) && demands[index]?.failedIn !== pass)) break
     }
     return index
   }
@@ -125,10 +125,16 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
 
 // --- internal ---
 
-/** Less than what is never looked at: see `Line.thresholds`. */
-const NO_LIMIT = 2 ** 29
+const EVERYWHERE = { any: NEVER - 1, withGpus: NEVER - 1 }
 
-/** On the best of them. What asks for nothing fits where there is less than nothing; -1: there is none. */
-function freeCores(rooms: readonly Room[]): number {
-  return rooms.reduce((most, { cores }) => Math.max(most, cores, 0), -1)
+/** The highest thresholds that a room comes up to. */
+interface Reach {
+  any: number
+  withGpus: number
+}
+
+/** What asks for nothing fits where there is less than nothing. */
+function reachOf(rooms: readonly Room[]): Reach {
+  const most = (some: readonly Room[]) => some.reduce((cores, room) => Math.max(cores, room.cores, 0), -1)
+  return { any: 2 * most(rooms) + 1, withGpus: 2 * most(rooms.filter(({ gpuBytes }) => gpuBytes > 0)) + 1 }
 }
