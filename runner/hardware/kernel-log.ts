@@ -8,7 +8,7 @@ export interface OomKill {
   cgroup: string | undefined
   /** Its limit, and not the memory of the whole machine, was reached. */
   isLimit: boolean
-  /** What it held, if that was told. */
+  /** What it held of its own, if that was told: programs and libraries are others' too. */
   rssBytes: number | undefined
   /** Milliseconds of the monotonic clock. */
   time: number
@@ -57,7 +57,7 @@ export function createKillParser(): { kills: readonly OomKill[]; push(record: st
       if (where) kills.push({ pid: Number(where['pid']), cgroup: where['cgroup'] ?? '', isLimit: where['constraint'] === 'CONSTRAINT_MEMCG', rssBytes: undefined, time })
       if (!killed) return
       const pid = Number(killed['pid'])
-      const rssBytes = (Number(killed['anon']) + Number(killed['file']) + Number(killed['shared'])) * 1024
+      const rssBytes = (Number(killed['anon']) + Number(killed['shared'])) * 1024
       // Both lines are of the same kill, and others may be between them.
       const told = kills.findLast((kill) => kill.pid === pid && kill.rssBytes === undefined)
       if (told) told.rssBytes = rssBytes
@@ -70,7 +70,7 @@ export function createKillParser(): { kills: readonly OomKill[]; push(record: st
 // --- internal ---
 
 const WHERE_RE = /oom-kill:constraint=(?<constraint>\w+),.*task_memcg=(?<cgroup>[^,\n]*),task=.*,pid=(?<pid>\d+),/
-const KILLED_RE = /(?<limit>Memory cgroup )?[oO]ut of memory(?: \(oom_kill_allocating_task\))?: Killed process (?<pid>\d+) .*anon-rss:(?<anon>\d+)kB, file-rss:(?<file>\d+)kB, shmem-rss:(?<shared>\d+)kB/
+const KILLED_RE = /(?<limit>Memory cgroup )?[oO]ut of memory(?: \(oom_kill_allocating_task\))?: Killed process (?<pid>\d+) .*anon-rss:(?<anon>\d+)kB, file-rss:\d+kB, shmem-rss:(?<shared>\d+)kB/
 
 /** `undefined`: there is no more for now. */
 function readRecord(descriptor: number, buffer: Buffer): string | undefined {

@@ -117,10 +117,13 @@ export function createLink(options: LinkOptions): Link {
   }
 
   async function stayRegistered(): Promise<void> {
+    let hasRegistered = false
     for (;;) {
       const heartbeatSeconds = await register()
       options.onRegistered(heartbeatSeconds)
-      options.retell()
+      // At the first time all that is under way tells of itself.
+      if (hasRegistered) options.retell()
+      hasRegistered = true
       pause.abort()
       bell.ring(true)
       await beatOn(heartbeatSeconds)

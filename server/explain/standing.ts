@@ -3,7 +3,7 @@ import { isFinal, type TaskState, taskStates } from '#core/tasks/states.ts'
 
 /** One sentence about a task that does not wait for a place. */
 export function describeStanding(task: TaskDetails): string {
-  const sentence = task.items ? describeBatch(task.items) : describeTask(task)
+  const sentence = task.items ? describeBatch(task.id, task.items) : describeTask(task)
   const told = task.message === null || (task.items && !isFinal(task.state)) ? '' : ` ${task.message}`
   return `${sentence}${task.wish === 'kill' && !isFinal(task.state) ? ' It was asked to end, and its node has not confirmed that yet.' : ''}${told}`
 }
@@ -43,8 +43,8 @@ function describeTask({ state, node, environment, version, started, finished, ex
   }
 }
 
-/** `2 of its 3 items have succeeded …`: in the order of a task's life. */
-function describeBatch({ size, counts }: NonNullable<TaskDetails['items']>): string {
+/** In the order of a task's life. Items that wait here are those of several targets: they wait for themselves. */
+function describeBatch(id: string, { size, counts }: NonNullable<TaskDetails['items']>): string {
   const parts = taskStates.flatMap((state: TaskState) => ((counts[state] ?? 0) > 0 ? [`${counts[state]} ${state.replaceAll('_', ' ')}`] : []))
-  return `Its ${size} ${size === 1 ? 'item' : 'items'}: ${parts.join(', ')}.`
+  return `Its ${size} ${size === 1 ? 'item' : 'items'}: ${parts.join(', ')}.${counts.queued ? ` Each waits for itself: see "hakuriver task explain ${id}.1" and so on.` : ''}`
 }

@@ -32,6 +32,13 @@ export function countsOf(items: BatchRecord, tally: BatchTally): StateCounts {
   return Object.fromEntries(taskStates.flatMap((state) => (all.has(state) ? [[state, all.get(state)]] : []))) as StateCounts
 }
 
+/** Whether any of the items has not ended. */
+export function goesOn(items: BatchRecord, { states }: BatchTally): boolean {
+  if (items.pending.length > 0) return true
+  for (const state of states.keys()) if (!isFinal(state)) return true
+  return false
+}
+
 /** Items that a node was given. */
 export function placedItems(tally: BatchTally): number {
   return [...tally.states].reduce((sum, [state, count]) => sum + (holdsResources(state) ? count : 0), 0)

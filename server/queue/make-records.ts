@@ -43,7 +43,10 @@ function makeBatch(submission: Submission, kind: NonNullable<TaskRecord['kind']>
 function makeTask({ body, resolved, by, submitter }: Submission, number: number): TaskRecord {
   const submitted = new Date().toISOString()
   const event: TaskEvent = { time: submitted, event: 'submitted', by, instance: 0, node: null, message: null }
-  return makeRecord({ ...body, pinned: resolved?.pinned ?? null, kind: null, arrayIndexes: null }, {
+  return makeRecord(body, {
+    pinned: resolved?.pinned ?? null,
+    kind: null,
+    arrayIndexes: null,
     number,
     hasRow: true,
     id: createId(),

@@ -5,8 +5,11 @@ import type { TaskState } from '#core/tasks/states.ts'
 /** What was decided about the version at submit: it never changes afterwards. */
 export type PinnedVersion = Pick<VersionOrder, 'fileName' | 'configDigest' | 'manifestDigest'>
 
+/** What was submitted, as it was. */
+type SubmittedSpec = Pick<SubmitBody, 'name' | 'command' | 'env' | 'mounts' | 'cores' | 'memoryBytes' | 'gpus' | 'gpuMemoryBytes' | 'user' | 'workdir' | 'network' | 'privileged' | 'at' | 'after' | 'retries' | 'timeLimitSeconds' | 'signal' | 'graceSeconds' | 'notifyUrl' | 'parallel' | 'pack'>
+
 /** What was submitted, and never changes. Items share their batch's. */
-export interface TaskSpec extends Pick<SubmitBody, 'name' | 'command' | 'env' | 'mounts' | 'cores' | 'memoryBytes' | 'gpus' | 'gpuMemoryBytes' | 'user' | 'workdir' | 'network' | 'privileged' | 'at' | 'after' | 'retries' | 'timeLimitSeconds' | 'signal' | 'graceSeconds' | 'notifyUrl' | 'parallel' | 'pack'> {
+export interface TaskSpec extends SubmittedSpec {
   /** `null`: no container. */
   pinned: PinnedVersion | null
   /** Of a batch. */
@@ -72,12 +75,12 @@ export function itemId(batchId: string, index: number): string {
  * A record of what was submitted and all else. By name, one by one: of a spread with more behind it V8 makes a shape of its own for each property
  * of each object, which took a third of a millisecond.
  */
-export function makeRecord(spec: TaskSpec, own: Omit<TaskRecord, keyof TaskSpec>): TaskRecord {
+export function makeRecord(spec: SubmittedSpec, own: Omit<TaskRecord, keyof SubmittedSpec>): TaskRecord {
   return {
     name: spec.name, command: spec.command, env: spec.env, mounts: spec.mounts, cores: spec.cores, memoryBytes: spec.memoryBytes, gpus: spec.gpus,
     gpuMemoryBytes: spec.gpuMemoryBytes, user: spec.user, workdir: spec.workdir, network: spec.network, privileged: spec.privileged, at: spec.at, after: spec.after,
     retries: spec.retries, timeLimitSeconds: spec.timeLimitSeconds, signal: spec.signal, graceSeconds: spec.graceSeconds, notifyUrl: spec.notifyUrl,
-    parallel: spec.parallel, pack: spec.pack, pinned: spec.pinned, kind: spec.kind, arrayIndexes: spec.arrayIndexes,
+    parallel: spec.parallel, pack: spec.pack, pinned: own.pinned, kind: own.kind, arrayIndexes: own.arrayIndexes,
     number: own.number, hasRow: own.hasRow, id: own.id, batch: own.batch, index: own.index, variables: own.variables, items: own.items, state: own.state, wish: own.wish,
     reason: own.reason, message: own.message, exitCode: own.exitCode, instance: own.instance, node: own.node, target: own.target, environment: own.environment,
     version: own.version, submitter: own.submitter, priority: own.priority, rank: own.rank, retriesLeft: own.retriesLeft, notBefore: own.notBefore, gpuIds: own.gpuIds,
@@ -86,7 +89,7 @@ export function makeRecord(spec: TaskSpec, own: Omit<TaskRecord, keyof TaskSpec>
   }
 }
 
-const specKeys = ['name', 'command', 'env', 'mounts', 'cores', 'memoryBytes', 'gpus', 'gpuMemoryBytes', 'user', 'workdir', 'network', 'privileged', 'at', 'after', 'retries', 'timeLimitSeconds', 'signal', 'graceSeconds', 'notifyUrl', 'parallel', 'pack', 'pinned', 'kind', 'arrayIndexes'] as const satisfies readonly (keyof TaskSpec)[]
+export const specKeys = ['name', 'command', 'env', 'mounts', 'cores', 'memoryBytes', 'gpus', 'gpuMemoryBytes', 'user', 'workdir', 'network', 'privileged', 'at', 'after', 'retries', 'timeLimitSeconds', 'signal', 'graceSeconds', 'notifyUrl', 'parallel', 'pack', 'pinned', 'kind', 'arrayIndexes'] as const satisfies readonly (keyof TaskSpec)[]
 
 /** What of a record was submitted. */
 export function specOf(record: TaskRecord): TaskSpec {

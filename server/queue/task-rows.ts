@@ -2,7 +2,7 @@ import type { Items } from '#core/api/schemas.ts'
 import { firstIndexes, formatIndexes, parseIndexes, readIndexes } from '#core/tasks/index-set.ts'
 import type { TaskRow, TaskSpecRow } from '../database/tables.ts'
 import { decodeEvents, encodeEvents } from './events.ts'
-import { batchIdOf, type BatchRecord, makeRecord, type StateCounts, specOf, type TaskRecord, type TaskSpec } from './task-record.ts'
+import { batchIdOf, type BatchRecord, makeRecord, specKeys, type StateCounts, type TaskRecord, type TaskSpec } from './task-record.ts'
 
 /** Records as rows, and back. */
 
@@ -20,12 +20,16 @@ const defaultSpec: TaskSpec = {
 const defaultObjects = new Map(Object.entries(defaultSpec).map(([key, value]) => [key, JSON.stringify(value)]))
 
 export function encodeSpec(record: TaskRecord): string {
-  return JSON.stringify(Object.fromEntries(Object.entries(specOf(record)).filter(([key, value]) => !isDefault(key, value))))
+  const given = specKeys.filter((key) => !isDefault(key, record[key]))
+  return `{${given.map((key) => `"${key}":${JSON.stringify(record[key])}`).join(',')}}`
 }
 
 /** `spec`: parsed already, because items share their batch's. */
 export function fromRow(row: ReadRow, spec: TaskSpec = decodeSpec(row.spec)): TaskRecord {
   return makeRecord(spec, {
+    pinned: spec.pinned,
+    kind: spec.kind,
+    arrayIndexes: spec.arrayIndexes,
     number: row.number,
     hasRow: true,
     id: row.id,
@@ -117,9 +121,9 @@ export function toChanges(record: TaskRecord) {
 // --- internal ---
 
 /** Most are numbers, words and `null`: told apart without their JSON. */
-function isDefault(key: string, value: unknown): boolean {
+function isDefault(key: keyof TaskSpec, value: unknown): boolean {
   if (typeof value === 'object' && value !== null) return JSON.stringify(value) === defaultObjects.get(key)
-  return value === defaultSpec[key as keyof TaskSpec]
+  return value === defaultSpec[key]
 }
 
 function toBatch(row: ReadRow, { arrayIndexes }: TaskSpec): BatchRecord | null {

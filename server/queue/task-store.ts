@@ -6,7 +6,7 @@ import { HakuError } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { Tables } from '../database/tables.ts'
-import { batchOutcome, type BatchTally, countChange, countsOf, createTally } from './batch-counts.ts'
+import { batchOutcome, type BatchTally, countChange, countsOf, createTally, goesOn } from './batch-counts.ts'
 import { addEvent } from './events.ts'
 import { itemOf, withoutPending } from './items.ts'
 import { createLiveTasks, type LiveTasks } from './live-tasks.ts'
@@ -114,6 +114,8 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
   /** A batch is as its items are. */
   function settleIfDue(batchId: string): void {
     const [batch, tally] = [live.get(batchId), tallies.get(batchId)]
+    // Of most changes of items nothing more is to be counted.
+    if (batch?.state === 'running' && batch.items && tally && goesOn(batch.items, tally)) return
     if (batch?.items && tally && batchOutcome(batch, batch.items, tally).state === batch.state) return
     void settle(batchId).catch((error: unknown) => console.error(`[hakuriver] [queue] the state of batch ${batchId} could not be stored:`, error))
   }
@@ -145,7 +147,8 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
     const changed = difference(before)
     if (!changed) return before
     const after = withStateEvent(before, { ...before, ...changed }, by)
-    await commit([{ before, after }])
+    if (keptFields.every((field) => before[field] === after[field])) apply([{ before, after }])
+    else await commit([{ before, after }])
     return after
   }
 
@@ -214,6 +217,15 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
 }
 
 // --- internal ---
+
+/**
+ * A change of anything else is not worth a write: that a node has taken its order. A Host that was started again and does not know gives the order
+ * again, and hears the present.
+ */
+const keptFields = [
+  'state', 'wish', 'reason', 'message', 'exitCode', 'instance', 'node', 'target', 'priority', 'rank', 'retriesLeft', 'notBefore', 'gpuIds', 'numaNode', 'started', 'finished', 'stdoutBytes', 'stderrBytes',
+  'items', 'events',
+] as const satisfies readonly (keyof TaskRecord)[]
 
 /** What a row that came to be was before: it waited, and had none. */
 function itemBefore(item: TaskRecord): TaskRecord {

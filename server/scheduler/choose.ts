@@ -15,7 +15,7 @@ export interface Choice {
 export function fit(room: Room, demand: Demand, now: number): readonly Gpu[] | null {
   if (!hasCoresAndMemory(room, demand)) return null
   if (room.keep === undefined) return chooseGpus(room.gpus, demand)
-  const withheld = mustLeave(room, room.keep, demand, now)
+  const withheld = mustLeave(room.keep, demand, now)
   return withheld === null ? null : chooseGpus(room.gpus, demand, withheld)
 }
 

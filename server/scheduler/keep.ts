@@ -5,6 +5,7 @@ import type { Room } from './room.ts'
 
 /** A node that is kept for a task. */
 export interface Keep {
+  room: Room
   taskId: string
   demand: Demand
   /** Its place in the queue: the node is kept from those behind. */
@@ -23,9 +24,10 @@ export interface Terms {
   gpuIds: ReadonlySet<number>
 }
 
-/** Keeps the room for a task that has to wait, from those behind it. */
-export function keepRoom(room: Room, { taskId, demand, place }: Pick<Keep, 'taskId' | 'demand' | 'place'>): Keep {
-  room.keep = { taskId, demand, place, terms: termsOn(room, demand), version: room.version }
+/** Keeps the room for a task that has to wait, from those behind it. `before`: what was kept for it in the last pass. */
+export function keepRoom({ room, taskId, demand, place }: Pick<Keep, 'room' | 'taskId' | 'demand' | 'place'>, before: Keep | undefined): Keep {
+  const isAsBefore = before?.room === room && before.version === room.version
+  room.keep = { room, taskId, demand, place, terms: isAsBefore ? before.terms : termsOn(room, demand), version: room.version }
   return room.keep
 }
 
@@ -33,7 +35,8 @@ export function keepRoom(room: Room, { taskId, demand, place }: Pick<Keep, 'task
  * What a task from behind must leave on a kept node: nothing if it has ended by then, else GPUs. `null`: it would be in the
  * way, since it asks for more than there is beside the one that it is kept for.
  */
-export function mustLeave(room: Room, keep: Keep, demand: Demand, now: number): ReadonlySet<number> | null {
+export function mustLeave(keep: Keep, demand: Demand, now: number): ReadonlySet<number> | null {
+  const { room } = keep
   if (keep.version !== room.version) Object.assign(keep, { terms: termsOn(room, keep.demand), version: room.version })
   const { demand: holder, terms: { startsBy, spare, gpuIds } } = keep
   if (startsBy !== null && demand.durationMs !== null && now + demand.durationMs <= startsBy) return NONE

@@ -1,5 +1,5 @@
 import { createDemands, type Demand } from './demand.ts'
-import type { Room } from './room.ts'
+import type { Keep } from './keep.ts'
 import type { WaitingTask } from './types.ts'
 
 /** A task in the queue as a planner knows it, from pass to pass. */
@@ -10,7 +10,7 @@ export interface Entry {
   /** No node had room for it when it was last looked at: only nodes that have changed since may. */
   isJudged: boolean
   /** The node that was kept for it in the last pass. */
-  kept: Room | undefined
+  kept: Keep | undefined
 }
 
 /**
@@ -64,9 +64,8 @@ export function createLine(waiting: readonly WaitingTask[]): Line {
     demands.splice(place, 0, undefined)
   }
 
-  /** Empties places, and answers who was there. */
-  function clear(from: number, to: number): Entry[] {
-    const gone: Entry[] = []
+  /** Empties places, and adds those who were there to `gone`. */
+  function clear(from: number, to: number, gone: Entry[]): void {
     for (let place = from; place < to; place++) {
       const entry = entries[place]
       if (!entry) continue
@@ -75,7 +74,6 @@ export function createLine(waiting: readonly WaitingTask[]): Line {
       thresholds[place] = NEVER
       empty++
     }
-    return gone
   }
 
   function closeUp(): void {
@@ -100,17 +98,17 @@ export function createLine(waiting: readonly WaitingTask[]): Line {
         // What stood between is gone. What is not found behind has come forward: the order has changed.
         const found = tasks.indexOf(task, place)
         if (found < 0) return null
-        gone.push(...clear(place, found))
+        clear(place, found, gone)
         place = found
         continue
       }
       if (before && entries[place] === before) {
-        gone.push(...clear(place, place + 1))
+        clear(place, place + 1, gone)
         empty--
       } else if (place < tasks.length) makePlace(place)
       put(place, task)
     }
-    gone.push(...clear(place, tasks.length))
+    clear(place, tasks.length, gone)
     for (const entry of gone) if (byId.get(entry.task.id) === entry) byId.delete(entry.task.id)
     closeUp()
     known.prune(byId)
@@ -127,8 +125,9 @@ const MOST_EMPTY = 500
 
 /** So many are the same from here on. */
 function equalLength({ tasks, place, current, next }: { tasks: readonly (WaitingTask | undefined)[]; place: number; current: readonly WaitingTask[]; next: number }): number {
+  const most = Math.min(tasks.length - place, current.length - next)
   let length = 0
-  while (next + length < current.length && tasks[place + length] === current[next + length]) length++
+  while (length < most && tasks[place + length] === current[next + length]) length++
   return length
 }
 

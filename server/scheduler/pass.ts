@@ -1,7 +1,7 @@
 import { createChooser } from './choose.ts'
 import type { Fleet } from './fleet.ts'
 import { better, type Hope } from './forecast.ts'
-import { keepRoom } from './keep.ts'
+import { type Keep, keepRoom } from './keep.ts'
 import { ALWAYS, type Entry, type Line, NEVER, thresholdOf } from './line.ts'
 import type { Room } from './room.ts'
 import type { KeptNode, Placement, Plan, PlanInput } from './types.ts'
@@ -63,13 +63,14 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
     return true
   }
 
-  /** The node that is kept for it from now on. If another has its best node already, it waits behind that one. */
-  function keep({ task, demand }: Entry, index: number): Room | undefined {
+  /** What is kept for it from now on. If another has its best node already, it waits behind that one. */
+  function keep({ task, demand, kept: before }: Entry, index: number): Keep | undefined {
     const room = demand.target === null ? bestOfAll(demand) : fleet.find(demand.target)
-    if (!room || room.keep || better(null, room, demand) === null) return undefined
-    const { terms: { startsBy } } = keepRoom(room, { taskId: task.id, demand, place: index })
+    if (!room || room.keep || (demand.target !== null && better(null, room, demand) === null)) return undefined
+    const made = keepRoom({ room, taskId: task.id, demand, place: index }, before)
+    const { startsBy } = made.terms
     kept.push({ taskId: task.id, node: room.node.hostname, startsBy: startsBy === null ? null : Math.max(now, startsBy) })
-    return room
+    return made
   }
 
   function bestOfAll(demand: Entry['demand']): Room | undefined {
@@ -86,13 +87,13 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
     const { demand } = entry
     const failedBefore = demand.failedIn === pass
     const isPlaced = !failedBefore && place(entry)
-    const room = failedBefore || isPlaced ? undefined : keep(entry, index)
+    const made = failedBefore || isPlaced ? undefined : keep(entry, index)
     if (!isPlaced) demand.failedIn = pass
     // What was placed was not looked at everywhere: if it comes again, it is.
     entry.isJudged = !isPlaced
-    line.thresholds[index] = isPlaced || room || demand.target !== null ? ALWAYS : thresholdOf(demand)
-    if (entry.kept && entry.kept !== room) markDirty(entry.kept)
-    entry.kept = room
+    line.thresholds[index] = isPlaced || made || demand.target !== null ? ALWAYS : thresholdOf(demand)
+    if (entry.kept && entry.kept.room !== made?.room) markDirty(entry.kept.room)
+    entry.kept = made
   }
 
   /** The next that something may have changed for. */

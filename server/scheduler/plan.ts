@@ -29,7 +29,7 @@ export function createPlanner(): Planner {
         line = createLine(input.waiting)
       }
       // What was kept for those that are gone is open again.
-      const reopened = gone?.flatMap(({ kept }) => kept ?? []) ?? []
+      const reopened = gone?.flatMap(({ kept }) => kept?.room ?? []) ?? []
       return runPass({ fleet, line, input, pass, changed: [...(changed ?? []), ...reopened] })
     },
   }

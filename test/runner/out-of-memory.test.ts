@@ -21,7 +21,7 @@ describe('kills for want of memory', () => {
     const parser = createKillParser()
     for (const record of RECORDS) parser.push(record)
     expect(parser.kills).toEqual([
-      { pid: 32078, cgroup: `/docker/${CONTAINER}`, isLimit: true, rssBytes: 15872 * 1024, time: 23978258.637 },
+      { pid: 32078, cgroup: `/docker/${CONTAINER}`, isLimit: true, rssBytes: 15360 * 1024, time: 23978258.637 },
       { pid: 7, cgroup: `/system.slice/docker-${OTHER}.scope`, isLimit: true, rssBytes: undefined, time: 23979000 },
       { pid: 99, cgroup: undefined, isLimit: true, rssBytes: 9216 * 1024, time: 23980000 },
       { pid: 55, cgroup: `/docker/${CONTAINER}`, isLimit: false, rssBytes: 9 * 1024, time: 23981000 },
@@ -40,8 +40,9 @@ describe('out of memory', () => {
   const MEBIBYTE = 2 ** 20
   const { signal: closing } = new AbortController()
   const now = () => Number(process.hrtime.bigint() / 1_000_000n)
+  /** A kill just now. */
   const anonymous = (change: Partial<OomKill> = {}): OomKill => ({ pid: 9, cgroup: undefined, isLimit: true, rssBytes: 15 * MEBIBYTE, time: now(), ...change })
-  const ended = { id: CONTAINER, exitCode: 137, outOfMemory: false, memoryBytes: 16 * MEBIBYTE }
+  const ended = { id: CONTAINER, exitCode: 137, outOfMemory: false, memoryBytes: 16 * MEBIBYTE, get finished() { return new Date().toISOString() } }
   const judge = (kills: OomKill[]) => createOutOfMemory({ log: { readKills: () => kills, close: () => undefined }, closing })
   const inspect = () => Promise.reject(new Error('the Engine is not asked again'))
 
@@ -61,6 +62,10 @@ describe('out of memory', () => {
     expect(await oom.happened({ ...ended, id: OTHER }, inspect)).toBe(false)
   })
 
+  it('is guessed of a child, if its parent ended at once', async () => {
+    expect(await judge([anonymous()]).happened({ ...ended, exitCode: 3 }, inspect)).toBe(true)
+  })
+
   it('leaves kills to those that the Engine has named', async () => {
     const oom = judge([anonymous()])
     expect(await oom.happened({ ...ended, outOfMemory: true }, inspect)).toBe(true)
@@ -68,9 +73,11 @@ describe('out of memory', () => {
   })
 
   it.each([
-    ['another exit code', {}, { exitCode: 1 }],
+    ['a container that ended a while later', {}, { exitCode: 1, finished: new Date(Date.now() + 3500).toISOString() }],
     ['no limit', {}, { memoryBytes: null }],
     ['a kill long ago', { time: 0 }, {}],
+    ['a container that ended long ago', {}, { finished: '2026-01-01T00:00:00.000Z' }],
+    ['a container that ended nobody knows when', {}, { finished: null }],
     ['a kill of something larger', { rssBytes: 17 * MEBIBYTE }, {}],
     ['a kill of something much smaller', { rssBytes: MEBIBYTE }, {}],
     ['a machine without memory', { isLimit: false }, {}],

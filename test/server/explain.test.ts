@@ -110,6 +110,15 @@ describe('in a queue', () => {
     expect(await explanations.explain(`${batch}.1`)).toMatchObject({ state: 'assigned', place: null, reasons: [], nodes: [], summary: 'It was given to a, which has not answered yet.' })
   })
 
+  it('items of several targets, each for itself', async () => {
+    await host.register('a')
+    await host.register('b')
+    const item = await host.submitOne({ targets: ['a', 'b'], cores: 4, hold: true })
+    const batch = item.slice(0, 26)
+    expect(await explanations.explain(batch)).toMatchObject({ place: null, summary: `Its 2 items: 2 queued. Each waits for itself: see "hakuriver task explain ${batch}.1" and so on.` })
+    expect(await codes(`${batch}.2`)).toEqual(['hold', 'a other_target', 'b free'])
+  })
+
   it('refuses what it does not know', async () => {
     await expect(explanations.explain('0'.repeat(26))).rejects.toThrow(expect.objectContaining({ code: 'task.not_found' }))
   })

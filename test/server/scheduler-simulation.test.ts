@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { createPlanner, planPlacements } from '#server/scheduler/plan.ts'
 import type { Plan, PlanInput } from '#server/scheduler/types.ts'
 import { type ClusterModel, createClusterModel, type ModelTask, oversubscribed } from './support/cluster-model.ts'
+import { input, node, waiting } from './support/scheduling.ts'
 
 const LONGEST_MS = 1000
 const SEEDS = Array.from({ length: 12 }, (_, index) => index + 1)
@@ -112,8 +113,8 @@ describe('a planner that remembers', () => {
       () => someone && model.replace(someone.id, { blocked: someone.blocked.length > 0 ? [] : [{ code: 'hold', message: 'It is held.' }] }),
       () => someone && model.replace(someone.id, {}, model.random(3)),
       () => someone && model.withdraw(someone.id),
-      () => (model.nodes = model.nodes.map((node, index) => (index === host ? { ...node, online: !node.online } : node))),
-      () => (model.nodes = model.nodes.map((node, index) => (index === host ? { ...node, drained: !node.drained } : node))),
+      () => (model.nodes = model.nodes.map((each, index) => (index === host ? { ...each, online: !each.online } : each))),
+      () => (model.nodes = model.nodes.map((each, index) => (index === host ? { ...each, drained: !each.drained } : each))),
       () => (model.now -= 50),
     ]
     changes[model.random(changes.length * 3)]?.()
@@ -145,5 +146,13 @@ describe('a planner that remembers', () => {
 
   it('does so after thousands have come and gone', () => {
     expect(differences(createClusterModel(99, { nodes: 6, longestMs: LONGEST_MS, limited: 2, priorities: 2 }), 1500)).toEqual([])
+  })
+
+  it('stands it if very many go at once', () => {
+    const planner = createPlanner()
+    const [queue, nodes] = [Array.from({ length: 200_000 }, (_, index) => waiting(`t${index}`)), [node('n1', { drained: true })]]
+    planner.plan(input(queue, nodes))
+    expect(planner.plan(input([], nodes)).placements).toEqual([])
+    expect(planner.plan(input(queue, [node('n1')])).placements).toHaveLength(8)
   })
 })

@@ -59,7 +59,7 @@ export function createContainerExecutor(services: ContainerServices): Executor {
       // Removing it by force ends it first, with an exit code that is none of the task's.
       if (!details || details.status === 'removing') return 'gone'
       const { order } = run.record
-      const outOfMemory = await services.outOfMemory.happened({ id, exitCode, outOfMemory: details.outOfMemory, memoryBytes: order.memoryBytes }, inspect)
+      const outOfMemory = await services.outOfMemory.happened({ id, exitCode, outOfMemory: details.outOfMemory, memoryBytes: order.memoryBytes, finished: details.finished }, inspect)
       return { outOfMemory, commandFailure: await readInitFailure(exitCode, sizes, services.paths.stderr(order.id, order.instance)) }
     },
 

@@ -20,9 +20,11 @@ export interface OutOfMemory {
 export interface EndedContainer extends Pick<ContainerDetails, 'id' | 'outOfMemory'> {
   exitCode: number
   memoryBytes: number | null
+  /** ISO 8601, by the Engine; `null`: not known. */
+  finished: string | null
 }
 
-export interface EndedItem extends EndedContainer {
+export interface EndedItem extends Omit<EndedContainer, 'finished'> {
   /** Of its main process; the memory is that of all items in the container. */
   pid: number
 }
@@ -65,16 +67,19 @@ export function createOutOfMemory({ log, closing }: { log: KernelLog | undefined
 const KILLED = 137
 const FLAG_PATIENCE_MS = 600
 const FLAG_POLL_MS = 100
+/** Between the kill and the end of the container, by the clocks of the kernel's log and of the Engine. */
+const APART_MS = 2000
 /** Between the kill and the moment in which the Runner looks. */
-const RECENT_MS = 2000
 const ITEM_RECENT_MS = 1000
 /** What is ended is the largest process of those that have hit the limit together. */
 const LEAST_PART = 2
 
 /** The kernel names at most ten within five seconds: of the others it tells only how large they were. */
-function mayBeOf({ cgroup, isLimit, rssBytes, time }: OomKill, { exitCode, memoryBytes }: EndedContainer): boolean {
-  if (cgroup !== undefined || !isLimit || rssBytes === undefined || exitCode !== KILLED || memoryBytes === null) return false
-  return time > monotonicMs() - RECENT_MS && rssBytes <= memoryBytes && rssBytes >= memoryBytes / LEAST_PART
+function mayBeOf({ cgroup, isLimit, rssBytes, time }: OomKill, { memoryBytes, finished }: EndedContainer): boolean {
+  if (cgroup !== undefined || !isLimit || rssBytes === undefined || memoryBytes === null || finished === null) return false
+  if (rssBytes > memoryBytes || rssBytes < memoryBytes / LEAST_PART) return false
+  const killed = Date.now() - (monotonicMs() - time)
+  return Math.abs(Date.parse(finished) - killed) < APART_MS
 }
 
 function monotonicMs(): number {

@@ -79,7 +79,7 @@ function readLog(child: ChildProcess): { text(): string; until(pattern: RegExp):
     async until(pattern) {
       const signal = AbortSignal.timeout(PATIENCE_MS)
       while (!pattern.test(text)) {
-        if (child.stderr?.readableEnded) throw new Error(`the Runner ended before it logged ${pattern}:\n${text}`)
+        if (child.stderr?.readableEnded) throw new Error(`the Runner ended (${child.exitCode ?? child.signalCode}) before it logged ${pattern}:\n${text}`)
         await once(child, 'log', { signal }).catch(() => {
           throw new Error(`the Runner did not log ${pattern}:\n${text}`)
         })
