@@ -1,7 +1,7 @@
 import type { Execution, TaskOrder, TaskReport } from '#core/api/schemas.ts'
 import { openDatabase } from '#core/database/open.ts'
 import { errorMessage } from '#core/errors.ts'
-import type { TaskWish } from '#core/tasks/states.ts'
+import { isFinal, type TaskWish } from '#core/tasks/states.ts'
 import { fromImage, fromRow, toImage } from './rows.ts'
 import { migrations, type Tables } from './tables.ts'
 import { createWriter } from './writer.ts'
@@ -65,7 +65,7 @@ export interface RunnerState {
 /** Uses of an image within this time are not written one by one: a task's start has no time for it. */
 const USE_PRECISION_MS = 60_000
 
-/** Opens the state. Sequences of unfinished tasks jump ahead of all that was reported before. @throws `internal.error` */
+/** Opens the state. Sequences of unfinished tasks jump ahead of all that was reported before, on the disk too: the next start jumps further. @throws `internal.error` */
 export async function openRunnerState(file: string): Promise<RunnerState> {
   const database = await openDatabase<Tables>(file, migrations)
   const rows = await database.selectFrom('executions').selectAll().execute()
@@ -77,6 +77,7 @@ export async function openRunnerState(file: string): Promise<RunnerState> {
   const active = new Map([...records].filter(([, { released }]) => released === null))
   let images = (await database.selectFrom('images').selectAll().execute()).map(toImage)
   const writer = createWriter(database, records)
+  await Promise.all([...active.values()].filter(({ report }) => !isFinal(report.state)).map((record) => writer.write(executionKey(record.order))))
   /** When the last use of a version was written, in Unix milliseconds. */
   const usesWritten = new Map<string, number>()
 

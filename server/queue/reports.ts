@@ -13,9 +13,9 @@ export function judgeReport(record: TaskRecord | undefined, node: string, report
   if (!record || record.node !== node || record.instance !== report.instance) return 'refused'
   // What nobody waited for any more may have ended, and may not go on: its place was given away.
   if (record.state === 'lost' && !mayComeBack(record) && !isFinal(report.state)) return 'refused'
-  // A task taken for lost comes back with whatever its node says, heard before or not.
-  if (report.sequence <= record.sequence && record.state !== 'lost') return 'known'
   const ended = isFinal(record.state) && record.state !== 'lost'
+  // An end has nothing after it, and a task taken for lost comes back with whatever its node says: both count whatever was heard before.
+  if (report.sequence <= record.sequence && record.state !== 'lost' && (ended || !isFinal(report.state))) return 'known'
   // The Host has ended it without the node (a kill that could not be delivered): the node may not go on.
   if (ended) return isFinal(report.state) ? 'known' : 'refused'
   const { id: _, instance: _instance, damage: _damage, stdoutBytes, stderrBytes, ...seen } = report

@@ -87,6 +87,15 @@ describe('reports', () => {
     expect((await host.tasks.get(id)).state).toBe('succeeded')
   })
 
+  it('of the end count even if their node counts from lower than before', async () => {
+    await host.register('a')
+    const id = await host.submitOne()
+    await host.node.ordered(id)
+    await report('a', host.node.report(id, { state: 'running', sequence: 5000 }))
+    await report('a', host.node.report(id, { state: 'succeeded', exitCode: 0, sequence: 4000 }))
+    expect(await host.tasks.get(id)).toMatchObject({ state: 'succeeded', exitCode: 0 })
+  })
+
   it('of strangers are refused', async () => {
     await host.register('a')
     await host.register('b')
