@@ -106,8 +106,9 @@ async function describeEnd(run: TaskRun, executor: Executor, { exit, sizes, lost
 }
 
 function endingOf(run: TaskRun, error: unknown): Ending {
-  if (error instanceof TaskFailure) return { state: 'failed', reason: error.reason, message: error.message, exitCode: error.exitCode }
+  // What was to be ended need not have begun.
   if (run.ending.aborted) return wantedEnding(run.record, null)
+  if (error instanceof TaskFailure) return { state: 'failed', reason: error.reason, message: error.message, exitCode: error.exitCode }
   console.error(`[hakuriver] [runner] task ${run.id} failed unexpectedly:`, error)
   return { state: 'failed', reason: 'engine_failed', message: errorMessage(error), exitCode: null }
 }

@@ -59,6 +59,11 @@ export function readEnvironment(pid: number): string[] {
   return readProc(`${pid}/environ`)?.split('\0') ?? []
 }
 
+/** The command line; none if it is gone. */
+export function readCommand(pid: number): string[] {
+  return readProc(`${pid}/cmdline`)?.split('\0').slice(0, -1) ?? []
+}
+
 /** Its number in the innermost container that it is in; `undefined`: it is gone. */
 export function innerPid(pid: number): number | undefined {
   const numbers = /^NSpid:\s*(?<numbers>.*)$/m.exec(readProc(`${pid}/status`) ?? '')?.groups?.['numbers']?.trim().split(/\s+/)

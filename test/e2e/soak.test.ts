@@ -8,6 +8,7 @@ import { isHakuError } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 import { labels, type SharedPaths, sharedPaths } from '#core/paths.ts'
 import { isFinal } from '#core/tasks/states.ts'
+import { startAnchor } from '#test/engines/anchor.ts'
 import { startTestEngine, type TestEngine, whyNoEngines } from '#test/engines/engine.ts'
 import { type Cluster, startCluster, untilOnline } from '#test/support/cluster.ts'
 import { ensureBusybox } from '#test/support/images.ts'
@@ -54,7 +55,10 @@ describe.skipIf(missing)('a cluster in a storm', () => {
 
   beforeAll(async () => {
     for (const _ of NODES) engines.push(await startTestEngine())
-    for (const { socketPath } of engines) await anchor(socketPath)
+    for (const { socketPath } of engines) {
+      await ensureBusybox(socketPath)
+      await startAnchor(createDockerEngine({ socketPath }))
+    }
     const [first, second] = engines.map(({ socketPath }) => socketPath)
     const preload = new URL('../support/clock.cjs', import.meta.url).pathname
     clock = join(engines[0]?.directory ?? '', 'clock')
@@ -200,14 +204,6 @@ describe.skipIf(missing)('a cluster in a storm', () => {
 })
 
 // --- internal ---
-
-/** An Engine that is told to stop ends what is just starting, unless something runs already: then it leaves all as it is (`live-restore`). */
-async function anchor(socketPath: string): Promise<void> {
-  await ensureBusybox(socketPath)
-  const engine = createDockerEngine({ socketPath })
-  const id = await engine.createContainer({ name: 'anchor', image: 'busybox:latest', command: ['sleep', '86400'], env: {}, labels: {}, mounts: [], network: 'none', logs: 'none' })
-  await engine.startContainer(id)
-}
 
 /** In what a task is not as it must be. */
 function compare(task: TaskDetails, { state, exitCode, lines, starts }: Expected, paths: SharedPaths): string[] {

@@ -7,6 +7,7 @@ import type { TaskRun } from '../task-run.ts'
 import { createTaskContainer, findOwnContainer, findTaskContainer, instanceOf } from './create-container.ts'
 import { untilEngineAnswers } from './engine-retry.ts'
 import { waitForExit } from './exit.ts'
+import { endHalfStarted } from './half-started.ts'
 import { readInitFailure } from './init-failure.ts'
 import { openOutputStream } from './output-stream.ts'
 import { runningMs } from './running-time.ts'
@@ -38,8 +39,11 @@ export function createContainerExecutor(services: ContainerServices): Executor {
     },
 
     async start(run): Promise<OutputStream | undefined> {
-      const stream = await startTaskContainer(run, services, idOf(run)).catch((error: unknown) => removeAndThrow(run, error))
-      return stream && openOutputStream(stream)
+      for (;;) {
+        const stream = await startTaskContainer(run, services, idOf(run)).catch((error: unknown) => removeAndThrow(run, error))
+        if (stream !== 'half-started') return stream && openOutputStream(stream)
+        await makeAnew(run)
+      }
     },
 
     wait: (run) => waitForExit(run, services, idOf(run)),
@@ -81,6 +85,18 @@ export function createContainerExecutor(services: ContainerServices): Executor {
     // One that has the name may be somebody else's.
     const id = record.handle ?? (await findOwnContainer(record.order, services))?.id
     if (id !== undefined) await engine.removeContainer(id)
+  }
+
+  /** In the place of a container that can not be started any more. A crash at any point of this leaves what begins it again. */
+  async function makeAnew(run: TaskRun): Promise<void> {
+    const id = idOf(run)
+    console.error(`[hakuriver] [runner] task ${run.id}: the Docker Engine was restarted while it started container ${id}. Another one takes its place`)
+    run.record.handle = null
+    await services.state.save(run.record)
+    if (endHalfStarted(id)) throw new TaskFailure('engine_failed', new Error('The Docker Engine was restarted while it started the task, and lost sight of it. What had begun was ended. Submit it again, or give it --retry.'))
+    await untilEngineAnswers(run, run.interrupted, () => engine.removeContainer(id)).catch(asFailure)
+    const { id: made } = await createTaskContainer(run, services)
+    run.record.handle = made
   }
 
   /** What could not be started may run all the same: an Engine's words are not its deeds. */

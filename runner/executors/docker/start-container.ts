@@ -5,13 +5,15 @@ import type { TaskReason } from '#core/tasks/states.ts'
 import { TaskFailure } from '../task-failure.ts'
 import type { TaskRun } from '../task-run.ts'
 import { untilEngineAnswers } from './engine-retry.ts'
+import { isHalfStarted } from './half-started.ts'
 
 /**
  * Step: starts the container, once. Its output is attached before, to miss nothing.
  *
- * @returns the attached output; `undefined` if the Engine went away meanwhile and the container had started before that
+ * @returns the attached output; `undefined` if the Engine went away meanwhile and the container had started before that;
+ * `half-started`: this container can never be started any more
  */
-export async function startTaskContainer(run: TaskRun, { engine, closing }: { engine: Engine; closing: AbortSignal }, containerId: string): Promise<Readable | undefined> {
+export async function startTaskContainer(run: TaskRun, { engine, closing }: { engine: Engine; closing: AbortSignal }, containerId: string): Promise<Readable | 'half-started' | undefined> {
   for (;;) {
     const stream = await untilEngineAnswers(run, closing, () => engine.attachOutput(containerId)).catch(asStartFailure)
     try {
@@ -19,6 +21,7 @@ export async function startTaskContainer(run: TaskRun, { engine, closing }: { en
       return stream
     } catch (error) {
       stream.destroy()
+      if (isHalfStarted(error)) return 'half-started'
       if (!isHakuError(error, 'engine.unavailable')) return asStartFailure(error)
     }
     // It may have started before the Engine's answer was lost, and it must not run twice.
