@@ -14,7 +14,7 @@ export function fillWithTasks(file: string): void {
       BEGIN;
       CREATE TEMP TABLE made AS
         WITH RECURSIVE counter (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counter WHERE n < ${STORED.tasks})
-        SELECT n, n % 1000 BETWEEN 1 AND 300 AS is_item, n % 1000 = 301 AS is_batch, n - n % 1000 + 301 AS batch FROM counter;
+        SELECT n, n % 1000 BETWEEN 1 AND 300 AS is_item, n % 1000 = 301 AS is_batch, n - n % 1000 + 301 AS batch, CASE WHEN n % 1000 BETWEEN 1 AND 301 THEN n / 1000 * 10 ELSE n / 100 END AS submission FROM counter;
       INSERT INTO tasks (number, id, batch, item_index, state, wish, reason, exit_code, instance, node, environment, version, submitter, priority, rank, retries_left, submitted, started, finished, sequence, stdout_bytes, stderr_bytes, size, pending, counts, events)
         SELECT
           n,
@@ -26,10 +26,10 @@ export function fillWithTasks(file: string): void {
           CASE WHEN n % 100 = 7 THEN 'exited' END,
           CASE WHEN n % 100 = 7 THEN 1 ELSE 0 END,
           1,
-          CASE WHEN NOT is_batch THEN 'node' || (n * 7919 % ${STORED.nodes}) END,
+          CASE WHEN NOT is_batch THEN 'node' || ((n * 7919 + n / 1000 * 37) % ${STORED.nodes}) END,
           'environment' || (n / 1000 * 31 % ${STORED.environments}),
           1700000000,
-          'user' || (n / 1000 * 17 % ${STORED.submitters}),
+          'user' || (submission * 17 % ${STORED.submitters}),
           0, n, 0,
           ${timeOf('n')}, ${timeOf('n + 1')}, ${timeOf('n + 2')},
           4, 0, 0,
@@ -42,7 +42,6 @@ export function fillWithTasks(file: string): void {
         SELECT n, '{"command":["python","train.py","--seed","' || n || '"],"env":{"SEED":"' || n || '"}}', CASE WHEN is_batch THEN '{"kind":"array","indexes":"1-300"}' END FROM made WHERE NOT is_item;
       DROP TABLE made;
       COMMIT;
-      ANALYZE;
     `)
   } finally {
     database.close()

@@ -1,9 +1,10 @@
-import { type Kysely, type SelectQueryBuilder, sql } from 'kysely'
+import { type Kysely, type SelectQueryBuilder, sql, type SqlBool } from 'kysely'
 import { decodeTime, encodeTime } from 'ulid'
 import type { TaskQuery } from '#core/api/schemas.ts'
 import { isFinal, type TaskState, taskStates } from '#core/tasks/states.ts'
 import type { Tables } from '../database/tables.ts'
 import { type BatchTally, countChange, createTally } from './batch-counts.ts'
+import { findNumbers, type NumbersQuery, numbersInStates } from './task-numbers.ts'
 import { batchIdOf, type TaskRecord, type TaskSpec } from './task-record.ts'
 import { decodeSpec, fromRow, type ReadRow } from './task-rows.ts'
 
@@ -57,19 +58,22 @@ export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
     return first ? first.number - (first.size ?? 0) : Number.MAX_SAFE_INTEGER
   }
 
-  /** A part of a list: what stands on top, items, or both. Each is read from an index of its own, in its order. */
-  async function part(query: TaskQuery, { level, since, batch }: { level: 'top' | 'items' | 'all'; since: number | undefined; batch: number | undefined }): Promise<ReadRow[]> {
-    const { limit, cursor } = query
-    let select = rows().orderBy('tasks.number', 'desc').limit(limit + 1)
-    if (level !== 'all') select = select.where('tasks.batch', level === 'top' ? 'is' : 'is not', null)
-    if (cursor !== undefined) select = select.where('tasks.number', '<', readCursor(cursor))
-    if (since !== undefined) select = select.where('tasks.number', '>=', since)
-    if (batch !== undefined) select = select.where('tasks.batch', '=', batch)
-    for (const [nth, column] of filtersOf(query).entries()) {
-      // SQLite guesses which index has the fewest rows; the sign keeps it from the others.
-      select = nth === 0 && batch === undefined ? select.where(`tasks.${column}`, '=', query[column] ?? '') : select.where(sql`+${sql.ref(`tasks.${column}`)}`, '=', query[column])
+  /** Which numbers a batch's items have; `undefined`: there is no such batch. */
+  async function numbersOfItems(id: string): Promise<{ from: number; before: number } | undefined> {
+    const batch = await database.selectFrom('tasks').select(['number', 'size']).where('id', '=', id).executeTakeFirst()
+    return batch?.size ? { from: batch.number - batch.size, before: batch.number } : undefined
+  }
+
+  /** `null`: nothing can match. */
+  async function scopeOf({ state, node, environment, submitter, batch, since, level, cursor }: TaskQuery): Promise<Omit<NumbersQuery, 'limit'> | null> {
+    const items = batch === undefined ? { from: 0, before: Number.MAX_SAFE_INTEGER } : await numbersOfItems(batch)
+    if (!items || (batch !== undefined && level === 'top')) return null
+    return {
+      levels: batch !== undefined ? ['items'] : level === 'top' ? ['top'] : ['top', 'items'],
+      filters: { state, node, environment, submitter },
+      from: Math.max(items.from, since === undefined ? 0 : await firstNumberSince(Date.parse(since))),
+      before: Math.min(items.before, cursor === undefined ? items.before : readCursor(cursor)),
     }
-    return select.execute()
   }
 
   async function findOne(select: SelectQueryBuilder<Tables, 'tasks' | 'task_specs', ReadRow>): Promise<TaskRecord | undefined> {
@@ -80,22 +84,19 @@ export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
   return {
     async list(query) {
       const { limit } = query
-      const batch = query.batch === undefined ? undefined : ((await database.selectFrom('tasks').select('number').where('id', '=', query.batch).executeTakeFirst())?.number ?? -1)
-      const scope = { since: query.since === undefined ? undefined : await firstNumberSince(Date.parse(query.since)), batch }
-      const levels = levelsOf(query)
-      const parts: ReadRow[][] = []
-      for (const level of levels) parts.push(await part(query, { ...scope, level }))
-      const all = levels.length === 1 ? parts.flat() : parts.flat().sort((left, right) => right.number - left.number)
-      const page = all.slice(0, limit)
-      return { items: withSharedSpecs(page), nextCursor: all.length > limit ? String(page.at(-1)?.number) : null }
+      const scope = await scopeOf(query)
+      const numbers = scope === null ? [] : await findNumbers(database, { ...scope, limit: limit + 1 })
+      const page = numbers.slice(0, limit)
+      const found = await rows().where(isOneOf(page)).orderBy('tasks.number', 'desc').execute()
+      return { items: withSharedSpecs(found), nextCursor: numbers.length > limit ? String(page.at(-1)) : null }
     },
     find: (id) => findOne(wholeRows().where('tasks.id', '=', id)),
     byNumber: (number) => findOne(wholeRows().where('tasks.number', '=', number)),
     async unfinished() {
-      return withSharedSpecs(await wholeRows().where('tasks.state', 'in', liveStates).execute())
+      return withSharedSpecs(await wholeRows().where(isOneOf(await numbersInStates(database, liveStates))).orderBy('tasks.number').execute())
     },
     async outOfSight() {
-      return withSharedSpecs(await wholeRows().where('tasks.state', '=', 'lost').where('tasks.reason', '=', 'node_unreachable').where('tasks.node', 'is not', null).execute())
+      return withSharedSpecs(await wholeRows().where(isOneOf(await numbersInStates(database, ['lost']))).where('tasks.reason', '=', 'node_unreachable').where('tasks.node', 'is not', null).execute())
     },
     async itemsIn(batchNumber, states) {
       const found = await database.selectFrom('tasks').select('id').where('batch', '=', batchNumber).where('state', 'in', states).orderBy('number').execute()
@@ -134,19 +135,9 @@ export function timeOfId(id: string): number {
 
 // --- internal ---
 
-type Filter = 'state' | 'node' | 'environment' | 'submitter'
-
-/** Which filters there are, the one that leaves the fewest rows first: few tasks go on, and of those that ended many are of one state. */
-function filtersOf(query: TaskQuery): Filter[] {
-  const isLive = query.state !== undefined && !isFinal(query.state)
-  const order: Filter[] = isLive ? ['state', 'node', 'submitter', 'environment'] : ['node', 'submitter', 'environment', 'state']
-  return order.filter((column) => query[column] !== undefined)
-}
-
-function levelsOf(query: TaskQuery): ('top' | 'items' | 'all')[] {
-  if (query.batch !== undefined) return query.level === 'top' ? [] : ['items']
-  if (query.level === 'top') return ['top']
-  return filtersOf(query).length === 0 ? ['all'] : ['top', 'items']
+/** By the primary key. One value, however many they are. */
+function isOneOf(numbers: readonly number[]) {
+  return sql<SqlBool>`tasks.number IN (SELECT value FROM json_each(${JSON.stringify(numbers)}))`
 }
 
 /** Of a cursor that is none nothing is listed. */

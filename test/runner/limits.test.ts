@@ -224,7 +224,7 @@ describe.skipIf(engineMissing !== undefined)('what a task may have of its node',
     })
 
     it('has one mark, however often the Runner is killed', async () => {
-      const id = await start(['sh', '-c', 'until [ -e /shared/enough ]; do echo 0123456789; echo err >&2; done; echo last >&2'], { maxOutputBytes: 1000 })
+      const id = await start(['sh', '-c', 'until [ -e /shared/enough ]; do for i in 1 2 3 4 5 6 7 8 9; do echo 0123456789; echo err >&2; done; sleep 0.05; done; echo last >&2'], { maxOutputBytes: 1000 })
       for (let crash = 0; crash < 3; crash++) {
         await expect.poll(() => workspace.stdout(id)).toContain(MARK)
         await restart()
