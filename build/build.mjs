@@ -2,8 +2,8 @@
 import { fileURLToPath } from 'node:url'
 import { build, copyPublicAssets, createNitro, prepare } from 'nitropack'
 import { buildBins } from './bins.mjs'
+import { buildAgent, buildKeeper, buildSupervisor } from './helpers.mjs'
 import { buildSimulator } from './simulator.mjs'
-import { buildAgent, buildKeeper, buildSupervisor } from './supervisor.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 

@@ -2,7 +2,7 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
-const SOURCES = ['build/bins.mjs', 'build/build.mjs', 'build/simulator.mjs', 'build/supervisor.mjs', 'cli', 'core', 'routes', 'runner', 'server', 'simulator', 'nitro.config.ts', 'package-lock.json', 'package.json', 'tsconfig.json']
+const SOURCES = ['build/bins.mjs', 'build/build.mjs', 'build/helpers.mjs', 'build/simulator.mjs', 'cli', 'core', 'routes', 'runner', 'server', 'simulator', 'nitro.config.ts', 'package-lock.json', 'package.json', 'tsconfig.json']
 /** Written last: a build that failed half-way is not fresh. */
 const LAST_BUILT = ['dist/host/server/index.mjs', 'dist/runner/server/index.mjs', 'dist/bin/hakuriver']
 

@@ -18,7 +18,6 @@ export type ErrorKind =
   | 'unsupported_media_type'
   | 'misdirected'
   | 'impossible'
-  | 'rate_limited'
   | 'cancelled'
   | 'unreachable'
   | 'unavailable'
@@ -49,7 +48,6 @@ export const errorCatalogue = {
   'config.invalid': { kind: 'invalid', title: 'The configuration is not valid' },
   'config.not_found': { kind: 'invalid', title: 'The configuration file does not exist' },
   'environment.name_invalid': { kind: 'invalid', title: 'Not a valid environment name' },
-  'environment.not_found': { kind: 'not_found', title: 'No such environment' },
   'environment.no_version': { kind: 'not_found', title: 'The environment has no version yet' },
   'environment.not_packageable': { kind: 'impossible', title: 'The container holds what no image can hold' },
   'environment.busy': { kind: 'conflict', title: 'Another operation works on this environment' },

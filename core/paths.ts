@@ -1,5 +1,7 @@
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { isEnvironmentName, readVersionNumber } from './names.ts'
+import type { OutputChannel } from './tasks/channels.ts'
 
 /**
  * Every path and every derived name that HakuRiver uses. Nobody else joins path strings.
@@ -16,12 +18,21 @@ import { isEnvironmentName, readVersionNumber } from './names.ts'
  * └─ shared_data/                        seen in tasks as /shared
  *
  * <state_dir>/                           local, one per Host or Runner
- * ├─ host.db  admin.token  runner.token  of a Host
+ * ├─ host.db  host.id                    of a Host
+ * ├─ admin.token  runner.token           of a Host
  * ├─ storage.mark                        of a Host: the shared directory has been marked
  * ├─ spool/  captures/                   of a Host: see server/environments
  * ├─ processes/<task id>/                of a Runner: a task without a container; <task id>-2 at its second execution
  * ├─ items/<task id>/                    of a Runner: an item that shares a container, alike
- * └─ runner.db  host.token  <hostname>   of a Runner
+ * ├─ items/<container>.pipes/            of a Runner: the pipes of a container that items share
+ * ├─ items/keeper.log                    of a Runner: what those who look after items complain about
+ * ├─ layers/                             of a Runner: layers to give to other nodes
+ * └─ runner.db  host.token               of a Runner
+ *
+ * ~/.hakuriver/                          a user's, or of whoever runs Host and Runner
+ * ├─ config.toml
+ * ├─ credentials.json                    tokens by Host, as `hakuriver login` stored them
+ * └─ shared/  state/                     where the two above are unless configured
  * ```
  */
 
@@ -49,6 +60,17 @@ export const labels = {
   /** On an image: the version, Unix seconds. */
   version: 'hakuriver.version',
 } as const
+
+/** Paths below the home directory of whoever asks. */
+export function homePaths() {
+  const root = join(homedir(), '.hakuriver')
+  return {
+    config: join(root, 'config.toml'),
+    credentials: join(root, 'credentials.json'),
+    shared: join(root, 'shared'),
+    state: join(root, 'state'),
+  }
+}
 
 export interface SharedPaths {
   root: string
@@ -121,6 +143,11 @@ export function pipesDirectory(items: string, containerName: string): string {
   return join(items, `${containerName}.pipes`)
 }
 
+/** What the keepers of items complain about, in {@link runnerStatePaths}' `items`. */
+export function keeperLog(items: string): string {
+  return join(items, 'keeper.log')
+}
+
 /** The execution that a name of {@link processDirectory} stands for; `undefined`: none. */
 export function parseExecutionName(name: string): { id: string; instance: number } | undefined {
   const groups = /^(?<id>[0-9a-z]{26}(?:\.\d+)?)(?:-(?<instance>\d+))?$/.exec(name)?.groups
@@ -138,9 +165,9 @@ export function processPaths(directory: string) {
     ended: join(directory, 'ended.json'),
     log: join(directory, 'supervisor.log'),
     /** What the process writes into. */
-    pipe: (channel: 'stdout' | 'stderr') => join(directory, `${channel}.pipe`),
+    pipe: (channel: OutputChannel) => join(directory, `${channel}.pipe`),
     /** What it has printed. */
-    output: (channel: 'stdout' | 'stderr') => join(directory, channel),
+    output: (channel: OutputChannel) => join(directory, channel),
   }
 }
 export type ProcessPaths = ReturnType<typeof processPaths>

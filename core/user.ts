@@ -13,6 +13,7 @@ export function decodeUser(header: string | string[] | undefined): string {
   try {
     return typeof header === 'string' ? decodeURIComponent(header).trim().slice(0, MAX_LENGTH) : ''
   } catch {
+    // Not percent-encoded as ours is. It is for people only, so nobody is refused for it.
     return ''
   }
 }

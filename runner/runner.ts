@@ -14,9 +14,11 @@ import { isNodeName, quote } from '#core/names.ts'
 import { hostStatePaths, runnerStatePaths, sharedPaths } from '#core/paths.ts'
 import { assertSharedDirectory } from '#core/shared-directory.ts'
 import { openTarballStore } from '#core/tarballs/open-store.ts'
+import type { OutputChannel } from '#core/tasks/channels.ts'
 import { openOutput, outputHeaders, type OutputPart } from '#core/tasks/output-file.ts'
 import { parseSize } from '#core/tasks/sizes.ts'
 import { readOrCreateToken } from '#core/tokens.ts'
+import { httpUrl } from '#core/urls.ts'
 import { version } from '#core/version.ts'
 import { createExecutors } from './executors/create-executors.ts'
 import { createTasks, type Tasks } from './executors/tasks.ts'
@@ -38,7 +40,7 @@ export interface Runner {
   tasks: Tasks
   prefetches: Prefetches
   /** A part of what an execution has printed, for a Host that does not see the shared directory. @throws `storage.unavailable` */
-  openOutput(part: Execution & OutputPart & { stream: 'stdout' | 'stderr' }): Promise<StreamAnswer>
+  openOutput(part: Execution & OutputPart & { stream: OutputChannel }): Promise<StreamAnswer>
   /** A layer for a neighbour. @throws `layer.not_found` */
   openLayer(digest: string): Promise<Readable>
   /** The secret that the Host shows when it calls this Runner. */
@@ -68,7 +70,7 @@ export async function createRunner(config: Config): Promise<Runner> {
   const files = runnerStatePaths(config.paths.state_dir)
   makeStateDirectory(files.root)
   const hostToken = readOrCreateToken(files.hostToken)
-  const hostUrl = `http://${urlHost(config.network.host_reachable_address)}:${config.network.host_port}`
+  const hostUrl = httpUrl(config.network.host_reachable_address, config.network.host_port)
 
   const stopping = new AbortController()
   const closing = stopping.signal
@@ -101,7 +103,7 @@ export async function createRunner(config: Config): Promise<Runner> {
     tokenFile: config.auth.token_file || hostStatePaths(files.root).runnerToken,
     self: {
       ...self,
-      url: `http://${urlHost(config.network.runner_address)}:${config.network.runner_port}`,
+      url: httpUrl(config.network.runner_address, config.network.runner_port),
       hostToken,
       hardware,
       runnerVersion: version,
@@ -170,9 +172,4 @@ function makeStateDirectory(directory: string): void {
   } catch (error) {
     throw new HakuError('config.invalid', `The state directory ${directory} can not be made: ${error instanceof Error ? error.message : String(error)}. Set paths.state_dir.`, { cause: error })
   }
-}
-
-/** IPv6 addresses stand in brackets in a URL. */
-function urlHost(address: string): string {
-  return address.includes(':') ? `[${address}]` : address
 }

@@ -1,7 +1,7 @@
 import { defineCommand } from '../framework/command.ts'
-import { wholeNumber } from '../framework/numbers.ts'
 import { readOption } from '../framework/options.ts'
 import { printJson, printLine } from '../framework/output.ts'
+import { wholeNumber } from '../values/numbers.ts'
 
 const CORES = 'cores'
 

@@ -2,8 +2,9 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { HakuError } from '#core/errors.ts'
 import { defineCommand } from '../framework/command.ts'
-import { wholeNumber } from '../framework/numbers.ts'
 import { readOption } from '../framework/options.ts'
+import { usage } from '../framework/parse.ts'
+import { wholeNumber } from '../values/numbers.ts'
 
 export const simulate = defineCommand({
   description: 'Run a Host with simulated nodes and tasks on this machine, and measure it',
@@ -23,6 +24,7 @@ cost, and whether the Host got every one of them right. Touches nothing of an in
   },
   isServer: true,
   async run({ args }) {
+    if (args.clients !== undefined && !args.singles) throw usage('--clients says nothing without --singles.')
     const count = (name: keyof typeof limits, fallback: number) => readOption(`--${name}`, args[name], wholeNumber(limits[name])) ?? fallback
     const options = {
       nodes: count('nodes', 100),

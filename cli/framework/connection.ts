@@ -6,6 +6,7 @@ import type { Config } from '#core/config/schema.ts'
 import { HakuError, errorMessage, systemErrorCode } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
 import { hostStatePaths } from '#core/paths.ts'
+import { httpUrl } from '#core/urls.ts'
 import { readCredentials } from './credentials.ts'
 import { loginName } from './login-name.ts'
 
@@ -35,7 +36,7 @@ export function connect(args: ConnectionArgs): Connection {
 export function resolveHost(args: ConnectionArgs): { url: string; config: Config | undefined } {
   const { config } = loadConfig(args.config)
   const { host_reachable_address: address, host_port: port } = config.network
-  const configured = new URL(`http://${address.includes(':') ? `[${address}]` : address}:${port}`).origin
+  const configured = new URL(httpUrl(address, port)).origin
   const url = args.host === undefined ? configured : parseHostUrl(args.host)
   return { url, config: url === configured ? config : undefined }
 }

@@ -1,18 +1,13 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { HakuError, errorMessage, systemErrorCode } from '#core/errors.ts'
+import { homePaths } from '#core/paths.ts'
 
-/** Host URL → token, as `hakuriver login` stored it. */
+/** Host URL → token, as `hakuriver login` stored it, readable for its owner alone. */
 export type Credentials = Record<string, string>
 
-/** Where tokens for Hosts are kept, readable for their owner alone. */
-export function credentialsFile(): string {
-  return join(homedir(), '.hakuriver', 'credentials.json')
-}
-
 /** All stored tokens. @throws `config.invalid` for a file that can not be read */
-export function readCredentials(file = credentialsFile()): Credentials {
+export function readCredentials(file = homePaths().credentials): Credentials {
   try {
     const value: unknown = JSON.parse(readFileSync(file, 'utf8'))
     if (!isCredentials(value)) throw new Error('it is not an object of tokens')
@@ -24,7 +19,7 @@ export function readCredentials(file = credentialsFile()): Credentials {
 }
 
 /** Stores the token of one Host (mode 0600); a reader sees the old file or the new one. */
-export function storeCredential(url: string, token: string, file = credentialsFile()): void {
+export function storeCredential(url: string, token: string, file = homePaths().credentials): void {
   const text = `${JSON.stringify({ ...readCredentials(file), [url]: token }, null, 2)}\n`
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
   const temporary = `${file}.${process.pid}`

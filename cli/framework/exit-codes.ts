@@ -32,7 +32,6 @@ export function exitCodeOf(kind: ErrorKind): number {
     case 'unsupported_media_type':
     case 'misdirected':
     case 'impossible':
-    case 'rate_limited':
     case 'cancelled':
     case 'unavailable':
     case 'internal':

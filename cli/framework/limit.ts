@@ -1,4 +1,4 @@
-/** Runs what it is given, so many at a time, in order; `undefined` stands for no limit. */
+/** Runs what it is given, so many at a time, in order. */
 export function createLimit(limit: number): <T>(work: () => Promise<T>) => Promise<T> {
   const waiting: (() => void)[] = []
   let running = 0

@@ -5,6 +5,7 @@ export function loginName(): string {
   try {
     return userInfo().username.slice(0, 128)
   } catch {
+    // A container's user may stand in no file: events then show no name, and nothing else depends on it.
     return ''
   }
 }

@@ -96,6 +96,7 @@ function parseControl(data: Buffer): HostControl | undefined {
   try {
     return JSON.parse(data.toString()) as HostControl
   } catch {
+    // Text that is no JSON: as good as a control that is not known.
     return undefined
   }
 }

@@ -1,19 +1,13 @@
 import type { Explanation, Task, TaskDetails, TaskEvent } from '#core/api/schemas.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
 import { isFinal } from '#core/tasks/states.ts'
-import { formatDuration } from '../framework/durations.ts'
 import { formatFacts, formatTable, formatTime } from '../framework/output.ts'
+import { formatDuration } from '../values/durations.ts'
 import { formatSync } from './format-sync.ts'
 import { countsText } from './task-view.ts'
 
-/** What the user asked for that is not so yet. */
-export function wishText({ wish, state }: Pick<Task, 'wish' | 'state'>): string {
-  if (isFinal(state) || wish === 'run' || (wish === 'pause' && state === 'paused')) return ''
-  return wish === 'hold' ? ', held' : `, ${wish} asked for`
-}
-
 /** `ID running, kill asked for`: where a task stands after something was asked. */
-export function describeStanding(task: Task): string {
+export function standingLine(task: Task): string {
   return `${task.id} ${task.state}${wishText(task)}${task.items ? `: ${countsText(task.items)}` : ''}`
 }
 
@@ -83,4 +77,10 @@ function gpuText({ gpuIds, gpus, gpuMemoryBytes }: Task): string | null {
 
 function formatEvents(events: readonly TaskEvent[]): string {
   return formatTable(['TIME', 'EVENT', 'BY', 'EXECUTION', 'NODE', 'MESSAGE'], events.map(({ time, event, by, instance, node, message }) => [formatTime(time), event, by, instance || null, node, message]))
+}
+
+/** What the user asked for that is not so yet. */
+function wishText({ wish, state }: Pick<Task, 'wish' | 'state'>): string {
+  if (isFinal(state) || wish === 'run' || (wish === 'pause' && state === 'paused')) return ''
+  return wish === 'hold' ? ', held' : `, ${wish} asked for`
 }

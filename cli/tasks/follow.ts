@@ -1,18 +1,19 @@
 import type { Task } from '#core/api/schemas.ts'
+import type { OutputChannel } from '#core/tasks/channels.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { HostClient } from '../framework/connection.ts'
 import { rejoin } from '../framework/rejoin.ts'
-import { copyOutput, type OutputName, type OutputRange } from './output.ts'
+import { copyOutput, type OutputRange } from './output.ts'
 
 /** The Host holds an answer this long at most; the client waits a little longer. */
 const WAIT_SECONDS = 30
 const WAIT_TIMEOUT_MS = 45_000
 
-export type OutputWriters = Partial<Record<OutputName, (chunk: Buffer) => Promise<void>>>
+export type OutputWriters = Partial<Record<OutputChannel, (chunk: Buffer) => Promise<void>>>
 
 /** Each output that is wanted, and where it goes. */
 export function writersOf(writers: OutputWriters) {
-  return Object.entries(writers) as [OutputName, (chunk: Buffer) => Promise<void>][]
+  return Object.entries(writers) as [OutputChannel, (chunk: Buffer) => Promise<void>][]
 }
 
 export interface FollowOptions extends OutputRange {

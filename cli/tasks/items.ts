@@ -4,10 +4,10 @@ import { errorMessage } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
 import { MAX_ITEMS, parseIndexes } from '#core/tasks/index-set.ts'
 import { indexesOf } from '#core/tasks/items.ts'
-import { wholeNumber } from '../framework/numbers.ts'
 import { readOption } from '../framework/options.ts'
 import { usage } from '../framework/parse.ts'
-import { splitRaw, unquote } from '../framework/words.ts'
+import { wholeNumber } from '../values/numbers.ts'
+import { splitRaw, unquote } from '../values/words.ts'
 
 /** What of a command line makes many tasks of one. */
 export interface ItemArgs {
@@ -34,15 +34,6 @@ export async function parseItems(args: ItemArgs): Promise<ItemsOfBatch> {
   if (args['each-line'] !== undefined) return { items: { kind: 'lines', lines: await readLines(args['each-line']) }, parallel }
   if (args.sweep.length > 0) return { items: { kind: 'sweep', parameters: parseSweep(args.sweep) }, parallel }
   return args.array === undefined ? { items: null, parallel } : parseArray(args.array, parallel)
-}
-
-/** `lr=0.1,0.01 seed=1..10`: values, and ranges of whole numbers. @throws `usage.invalid`, `task.items_invalid` */
-export function parseSweep(texts: readonly string[]): Extract<Items, { kind: 'sweep' }>['parameters'] {
-  const words = texts.flatMap((text) => splitRaw('--sweep', text, /\s/).filter(Boolean))
-  if (words.length === 0) throw usage('--sweep is empty. Write such as --sweep "lr=0.1,0.01 seed=1..10".')
-  const parameters = words.map(parseParameter)
-  readOption('--sweep', texts.join(' '), () => indexesOf({ kind: 'sweep', parameters }))
-  return parameters
 }
 
 // --- internal ---
@@ -99,4 +90,13 @@ function expand(word: string, piece: string): string[] {
   const count = Math.floor((last - first) / step) + 1
   if (count > MAX_ITEMS) throw usage(`--sweep ${quote(piece)} has ${count} numbers; ${MAX_ITEMS} tasks are the most.`)
   return Array.from({ length: count }, (_, index) => String(first + index * step))
+}
+
+/** `lr=0.1,0.01 seed=1..10`: values, and ranges of whole numbers. @throws `usage.invalid`, `task.items_invalid` */
+function parseSweep(texts: readonly string[]): Extract<Items, { kind: 'sweep' }>['parameters'] {
+  const words = texts.flatMap((text) => splitRaw('--sweep', text, /\s/).filter(Boolean))
+  if (words.length === 0) throw usage('--sweep is empty. Write such as --sweep "lr=0.1,0.01 seed=1..10".')
+  const parameters = words.map(parseParameter)
+  readOption('--sweep', texts.join(' '), () => indexesOf({ kind: 'sweep', parameters }))
+  return parameters
 }

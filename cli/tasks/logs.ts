@@ -1,20 +1,21 @@
 import type { Task } from '#core/api/schemas.ts'
 import { quote } from '#core/names.ts'
+import type { OutputChannel } from '#core/tasks/channels.ts'
 import { isFinal } from '#core/tasks/states.ts'
-import type { OutputArgs } from '../commands/task/output.ts'
 import type { CommandContext } from '../framework/command.ts'
 import { connect, type HostClient } from '../framework/connection.ts'
 import { exitCodes } from '../framework/exit-codes.ts'
-import { wholeNumber } from '../framework/numbers.ts'
 import { readOption } from '../framework/options.ts'
 import { usage } from '../framework/parse.ts'
+import { wholeNumber } from '../values/numbers.ts'
 import { copyBatchOutput } from './batch-output.ts'
 import { followTask, type OutputWriters, writersOf } from './follow.ts'
-import { copyOutput, type OutputName, type OutputRange } from './output.ts'
+import { copyOutput, type OutputRange } from './output.ts'
+import type { OutputArgs } from './output-args.ts'
 import { concludeTasks, ownOutputs, tellExecution } from './wait.ts'
 
 /** Prints what a task, or the items of a batch, have printed. With `--follow` it resolves to the exit code of the task. */
-export async function printLogs(names: readonly OutputName[], args: CommandContext<OutputArgs>['args']): Promise<number> {
+export async function printLogs(names: readonly OutputChannel[], args: CommandContext<OutputArgs>['args']): Promise<number> {
   const range = readRange(args)
   const { client } = connect(args)
   const writers = chooseWriters(names)
@@ -41,7 +42,7 @@ function parseByte(text: string): number {
 }
 
 /** One output alone goes to standard output, whichever it is. */
-function chooseWriters(names: readonly OutputName[]): OutputWriters {
+function chooseWriters(names: readonly OutputChannel[]): OutputWriters {
   const own = ownOutputs()
   return names.length > 1 ? own : Object.fromEntries(names.map((name) => [name, own.stdout]))
 }

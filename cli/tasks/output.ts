@@ -1,11 +1,10 @@
 import { HakuError } from '#core/errors.ts'
+import type { OutputChannel } from '#core/tasks/channels.ts'
 import { outputHeaders } from '#core/tasks/output-file.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { Task } from '#core/api/schemas.ts'
 import type { HostClient } from '../framework/connection.ts'
 import { rejoin } from '../framework/rejoin.ts'
-
-export type OutputName = 'stdout' | 'stderr'
 
 /** Which part of an output. */
 export interface OutputRange {
@@ -26,7 +25,7 @@ export interface CopyOptions extends OutputRange {
 }
 
 /** Hands the bytes that an execution printed to `write`, in order and each once: after a lost link it goes on where it was. */
-export async function copyOutput(client: HostClient, id: string, name: OutputName, { offset = 0, tail, instance, follow, reached, write }: CopyOptions): Promise<void> {
+export async function copyOutput(client: HostClient, id: string, name: OutputChannel, { offset = 0, tail, instance, follow, reached, write }: CopyOptions): Promise<void> {
   const endpoint = name === 'stdout' ? 'getTaskStdout' : 'getTaskStderr'
   let position = tail === undefined ? offset : undefined
   await rejoin(async (joined) => {

@@ -1,4 +1,5 @@
 import type { Task } from '#core/api/schemas.ts'
+import type { OutputChannel } from '#core/tasks/channels.ts'
 import type { HostClient } from '../framework/connection.ts'
 import { exitCodes } from '../framework/exit-codes.ts'
 import { createLimit } from '../framework/limit.ts'
@@ -7,7 +8,6 @@ import { isLinkError } from '../framework/rejoin.ts'
 import { copyBatchOutput, labelOf, withLabel } from './batch-output.ts'
 import { type DetachGuard, guardDetach, howToComeBack } from './detach.ts'
 import { followTask, type OutputWriters, waitForEnd } from './follow.ts'
-import type { OutputName } from './output.ts'
 
 /** Each task holds two connections. */
 const TASKS_AT_ONCE = 16
@@ -60,7 +60,7 @@ export function concludeTasks(tasks: readonly Task[]): number {
 }
 
 /** Writes output of tasks to ours, byte for byte; nothing comes over a question of `guard`. */
-export function ownOutputs(guard?: DetachGuard): Record<OutputName, (chunk: Buffer) => Promise<void>> {
+export function ownOutputs(guard?: DetachGuard): Record<OutputChannel, (chunk: Buffer) => Promise<void>> {
   return {
     async stdout(chunk) {
       await guard?.quiet()

@@ -8,6 +8,9 @@ const operationId = z.strictObject({ id: z.string().max(64) })
 const taskId = z.strictObject({ id: z.string().max(64) })
 const hostname = z.strictObject({ hostname: schemas.nodeName })
 
+/** Whatever makes a task, or tells what making it would come to, checks the same. */
+const submitErrors = ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'tarball.damaged', 'target.invalid', 'node.not_found', 'node.too_small', 'task.command_invalid', 'task.items_invalid', 'task.mount_not_allowed', 'task.not_allowed', 'task.dependency_invalid', 'storage.unavailable'] as const
+
 /** Everything the Host answers. */
 export const hostApi = defineEndpoints({
   getHealth: { method: 'GET', path: '/api/health', summary: 'Whether the Host works, and what is wrong if not', role: 'public', response: { status: 200, body: schemas.health }, errors: [] },
@@ -92,12 +95,12 @@ export const hostApi = defineEndpoints({
   submitTask: {
     method: 'POST', path: '/api/tasks', summary: 'Submit a command, one task for each target or item', role: 'admin', body: schemas.submitBody, maxBodyBytes: 64 * 1024 * 1024,
     response: { status: 201, body: schemas.submitResponse },
-    errors: ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'tarball.damaged', 'target.invalid', 'node.not_found', 'node.too_small', 'task.command_invalid', 'task.items_invalid', 'task.mount_not_allowed', 'task.not_allowed', 'task.dependency_invalid', 'storage.unavailable'],
+    errors: submitErrors,
   },
   previewTask: {
     method: 'POST', path: '/api/tasks/preview', summary: 'What submitting this would come to; nothing is stored', role: 'admin', body: schemas.submitBody, maxBodyBytes: 64 * 1024 * 1024,
     response: { status: 200, body: schemas.submitPreview },
-    errors: ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'tarball.damaged', 'target.invalid', 'node.not_found', 'node.too_small', 'task.command_invalid', 'task.items_invalid', 'task.mount_not_allowed', 'task.not_allowed', 'task.dependency_invalid', 'storage.unavailable'],
+    errors: submitErrors,
   },
   listTasks: { method: 'GET', path: '/api/tasks', summary: 'Tasks, newest first', role: 'admin', query: schemas.taskQuery, response: { status: 200, body: schemas.page(schemas.task) }, errors: [] },
   getTask: { method: 'GET', path: '/api/tasks/{id}', summary: 'One task or batch, with its events; `wait` holds the answer until it has ended', role: 'admin', params: taskId, query: schemas.waitQuery, response: { status: 200, body: schemas.taskDetails }, errors: ['task.not_found'] },
@@ -108,7 +111,7 @@ export const hostApi = defineEndpoints({
   holdTask: { method: 'POST', path: '/api/tasks/{id}/hold', summary: 'Keep a waiting task, or what waits of a batch, in the queue', role: 'admin', params: taskId, response: { status: 200, body: schemas.task }, errors: ['task.not_found', 'task.finished', 'task.state'] },
   releaseTask: { method: 'POST', path: '/api/tasks/{id}/release', summary: 'Let a held task go', role: 'admin', params: taskId, response: { status: 200, body: schemas.task }, errors: ['task.not_found', 'task.finished', 'task.state'] },
   moveTask: { method: 'POST', path: '/api/tasks/{id}/move', summary: 'Change the place of a waiting task in the queue, its priority or its target', role: 'admin', params: taskId, body: schemas.moveBody, response: { status: 200, body: schemas.task }, errors: ['task.not_found', 'task.finished', 'task.state', 'target.invalid', 'node.not_found', 'node.too_small'] },
-  rerunTask: { method: 'POST', path: '/api/tasks/{id}/rerun', summary: 'Submit the same again: version, command, variables, mounts and all', role: 'admin', params: taskId, body: schemas.rerunBody, response: { status: 201, body: schemas.submitResponse }, errors: ['task.not_found', 'environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'tarball.damaged', 'target.invalid', 'node.not_found', 'node.too_small', 'task.command_invalid', 'task.items_invalid', 'task.mount_not_allowed', 'task.not_allowed', 'task.dependency_invalid', 'storage.unavailable'] },
+  rerunTask: { method: 'POST', path: '/api/tasks/{id}/rerun', summary: 'Submit the same again: version, command, variables, mounts and all', role: 'admin', params: taskId, body: schemas.rerunBody, response: { status: 201, body: schemas.submitResponse }, errors: ['task.not_found', ...submitErrors] },
   retryTask: { method: 'POST', path: '/api/tasks/{id}/retry', summary: 'Execute a task that did not succeed once more, or such items of a batch', role: 'admin', params: taskId, response: { status: 202, body: schemas.task }, errors: ['task.not_found', 'task.state', 'tarball.not_found', 'storage.unavailable'] },
   getTaskStdout: { method: 'GET', path: '/api/tasks/{id}/stdout', summary: 'What the task printed', role: 'admin', params: taskId, query: schemas.outputQuery, response: { status: 200, stream: 'application/octet-stream' }, errors: ['task.not_found', 'task.is_batch', 'output.not_found', 'output.range_invalid', 'storage.unavailable', 'node.unreachable'] },
   getTaskStderr: { method: 'GET', path: '/api/tasks/{id}/stderr', summary: 'What the task printed to standard error', role: 'admin', params: taskId, query: schemas.outputQuery, response: { status: 200, stream: 'application/octet-stream' }, errors: ['task.not_found', 'task.is_batch', 'output.not_found', 'output.range_invalid', 'storage.unavailable', 'node.unreachable'] },

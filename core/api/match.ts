@@ -44,6 +44,7 @@ function decodeAll(groups: Record<string, string>): Record<string, string> | und
   try {
     return Object.fromEntries(Object.entries(groups).map(([name, value]) => [name, decodeURIComponent(value)]))
   } catch {
+    // A percent sign with no two digits behind it: no path of ours has one, so it is told as one that there is not.
     return undefined
   }
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { outputChannels } from '../tasks/channels.ts'
 import { defineEndpoints } from './endpoint.ts'
 import * as schemas from './schemas.ts'
 
@@ -14,7 +15,7 @@ export const runnerApi = defineEndpoints({
   resumeTask: { method: 'POST', path: '/api/tasks/{id}/resume', body: schemas.executionBody, summary: 'Go on with the task', role: 'host', params: id, response: { status: 200, body: schemas.taskReport }, errors: ['task.not_found', 'task.state'] },
   getTaskOutput: {
     method: 'GET', path: '/api/tasks/{id}/output', summary: 'What a task has printed so far, from a byte on or so many lines from the end, for a Host that does not see the shared directory', role: 'host', params: id,
-    query: z.strictObject({ stream: z.enum(['stdout', 'stderr']), instance: z.coerce.number().int().min(1), offset: z.coerce.number().int().min(0), tail: schemas.outputQuery.shape.tail }), response: { status: 200, stream: 'application/octet-stream' }, errors: ['storage.unavailable'],
+    query: z.strictObject({ stream: z.enum(outputChannels), instance: z.coerce.number().int().min(1), offset: z.coerce.number().int().min(0), tail: schemas.outputQuery.shape.tail }), response: { status: 200, stream: 'application/octet-stream' }, errors: ['storage.unavailable'],
   },
   putImage: {
     method: 'PUT', path: '/api/images/{environment}/{version}', summary: 'Load this version; `wait` holds the answer until it is there. The same twice loads once', role: 'host', params: versionOfEnvironment,

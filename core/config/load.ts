@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
-import { homedir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { parseTOML } from 'confbox/toml'
 import type { z } from 'zod'
 import { HakuError, type Issue, errorMessage, systemErrorCode } from '../errors.ts'
 import { quote } from '../names.ts'
 import { editDistance } from '../nearest.ts'
+import { homePaths } from '../paths.ts'
 import { type Config, configSchema } from './schema.ts'
 
 export interface LoadedConfig {
@@ -22,7 +22,7 @@ export interface LoadedConfig {
  */
 export function loadConfig(file?: string, environment: NodeJS.ProcessEnv = process.env): LoadedConfig {
   const named = file ?? environment['HAKURIVER_CONFIG']
-  const path = resolve(named ?? join(homedir(), '.hakuriver', 'config.toml'))
+  const path = resolve(named ?? homePaths().config)
   const text = readConfigFile(path, named !== undefined)
   const values = text === undefined ? {} : parseFile(text, path)
   applyEnvironment(values, environment)
@@ -73,6 +73,7 @@ function fromText(text: string): unknown {
   try {
     return parseTOML<{ value: unknown }>(`value = ${text}`).value
   } catch {
+    // It only looks like TOML: the schema says what is wrong with it.
     return text
   }
 }

@@ -1,12 +1,11 @@
-import { homedir, hostname } from 'node:os'
-import { join } from 'node:path'
+import { hostname } from 'node:os'
 import { z } from 'zod'
+import { homePaths } from '../paths.ts'
 import { isSize } from '../tasks/sizes.ts'
 import { isEndpoint, parseS3Url } from '../tarballs/drivers/s3-url.ts'
 
 const port = z.int().min(1).max(65_535)
 const absolutePath = z.string().startsWith('/', 'must be an absolute path')
-const home = (...parts: string[]) => join(homedir(), '.hakuriver', ...parts)
 const mountRoots = z.array(absolutePath)
 
 /**
@@ -24,8 +23,8 @@ export const configSchema = z.strictObject({
     allowed_hosts: z.array(z.string()).default([]).describe('More names by which clients may call the Host or Runner'),
   }).prefault({}),
   paths: z.strictObject({
-    shared_dir: absolutePath.default(() => home('shared')).describe('Shared directory (NFS), mounted on the Host and every node; must exist'),
-    state_dir: absolutePath.default(() => home('state')).describe('Local directory for state and tokens'),
+    shared_dir: absolutePath.default(() => homePaths().shared).describe('Shared directory (NFS), mounted on the Host and every node; must exist'),
+    state_dir: absolutePath.default(() => homePaths().state).describe('Local directory for state and tokens'),
     local_temp_dir: absolutePath.default('/tmp/hakuriver').describe('Local directory of a node, seen in tasks as `/local_temp`'),
   }).prefault({}),
   storage: z.strictObject({
@@ -42,7 +41,7 @@ export const configSchema = z.strictObject({
     network: z.string().default('host').describe('Docker network of tasks: `host`, `bridge`, `none` or the name of one'),
     tasks_privileged: z.boolean().default(false).describe('Run every task privileged'),
     allow_privileged: z.boolean().default(false).describe('Users may run tasks privileged (`--privileged`)'),
-    default_user: z.string().regex(/^(?:\d{1,10}(?::\d{1,10})?)?$/, 'must be UID or UID:GID, or empty').default('').describe('As whom tasks run, `UID[:GID]`, unless they say it themselves; empty: the user of the image'),
+    default_user: z.string().regex(/^(?:\d{1,10}(?::\d{1,10})?)?$/, 'must be UID or UID:GID, or empty').default('').describe('As whom tasks in containers run, `UID[:GID]`, unless they say it themselves; empty: the user of the image'),
     allowed_networks: z.array(z.string()).default(['host', 'bridge', 'none']).describe('Networks that users may ask for, beside `network`'),
     cpu_limit: z.enum(['quota', 'cpuset']).default('quota').describe('How the cores of a task limit it: `quota`, a share of the time of all CPUs, or `cpuset`, CPUs of its own'),
     gpu_driver: z.enum(['auto', 'nvidia', 'cdi']).default('auto').describe('How a node asks its Engine for GPUs: `nvidia` (NVIDIA Container Toolkit), `cdi`, or `auto`: `cdi` if the Engine has descriptions of GPUs'),

@@ -1,11 +1,12 @@
 import type { Readable } from 'node:stream'
 import { HakuError } from '../errors.ts'
 import { printable } from '../names.ts'
+import type { OutputChannel } from '../tasks/channels.ts'
 import { createLineEnds, END_OF_LINE, type LineEnds } from './line-ends.ts'
 
 /** A piece of the output of a process without a terminal. */
 export interface OutputChunk {
-  channel: 'stdout' | 'stderr'
+  channel: OutputChannel
   /** A view of what came from the Engine: copy it to keep it. */
   bytes: Buffer
 }

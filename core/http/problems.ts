@@ -14,7 +14,6 @@ export const statusOfKind: Record<ErrorKind, number> = {
   unsupported_media_type: 415,
   misdirected: 421,
   impossible: 422,
-  rate_limited: 429,
   cancelled: 409,
   unreachable: 503,
   unavailable: 503,

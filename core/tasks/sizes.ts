@@ -26,6 +26,7 @@ export function isSize(text: string): boolean {
     parseSize(text)
     return true
   } catch {
+    // Why it is none is told by whoever asks for the number.
     return false
   }
 }

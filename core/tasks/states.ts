@@ -8,6 +8,11 @@
 export const taskStates = ['queued', 'assigned', 'syncing', 'starting', 'running', 'paused', 'succeeded', 'failed', 'killed', 'out_of_memory', 'timed_out', 'lost'] as const
 export type TaskState = (typeof taskStates)[number]
 
+/** As people read it: `out of memory`. */
+export function stateWords(state: TaskState): string {
+  return state.replaceAll('_', ' ')
+}
+
 /** `hold`: stays in the queue until it is released. */
 export const taskWishes = ['run', 'hold', 'pause', 'kill'] as const
 export type TaskWish = (typeof taskWishes)[number]

@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url'
 import type { NodeHardware } from '#core/api/schemas.ts'
 import type { Config } from '#core/config/schema.ts'
 import type { Engine } from '#core/engine/engine.ts'
@@ -14,9 +13,10 @@ import { createCpuAllocator } from './docker/cpus.ts'
 import { removeOrphans } from './docker/orphans.ts'
 import { createOutOfMemory } from './docker/out-of-memory.ts'
 import type { Executors } from './executor.ts'
+import { helperFile } from './helper-file.ts'
 import { findRuntime } from './pack/agent/runtime.ts'
 import { removeOrphanItems } from './pack/item-files.ts'
-import { createKeeper } from './pack/keepers.ts'
+import { createKeeper } from './pack/create-keeper.ts'
 import { createPackExecutor } from './pack/pack-executor.ts'
 import { createWarmContainers } from './pack/warm-containers.ts'
 import type { ExecutorServices } from './services.ts'
@@ -43,9 +43,9 @@ export function createExecutors({ config: { docker, runner }, services, engine, 
   const cpus = createCpuAllocator({ mode: docker.cpu_limit, state, numaNodes: hardware.numaNodes, cpus: readOwnCpus() })
   const containers = { ...services, engine, images, cpus, outOfMemory: createOutOfMemory({ log: kernelLog, closing }), gpuDriver: docker.gpu_driver, hasGpus: hardware.gpus.length > 0 }
   const container = createContainerExecutor(containers)
-  const keeper = createKeeper({ program: helper('keeper.cjs'), socketPath: docker.socket, directory: files.items })
-  const warm = createWarmContainers({ ...containers, keeper, items: files.items, runtime: () => findRuntime(helper('agent.cjs')) })
-  const plain = plainServices({ ...services, cpus, processes: files.processes })
+  const keeper = createKeeper({ program: helperFile('keeper'), socketPath: docker.socket, directory: files.items })
+  const warm = createWarmContainers({ ...containers, keeper, items: files.items, runtime: () => findRuntime(helperFile('agent')) })
+  const plain = plainServices({ ...services, cpus, processes: files.processes, supervisor: helperFile('supervisor') })
   return {
     executors: {
       container,
@@ -59,11 +59,4 @@ export function createExecutors({ config: { docker, runner }, services, engine, 
       await removeOrphanItems(files.items, state)
     },
   }
-}
-
-// --- internal ---
-
-/** A program beside the Runner's: see `build/supervisor.mjs`. */
-function helper(name: string): string {
-  return fileURLToPath(new URL(name, import.meta.url))
 }

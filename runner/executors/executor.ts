@@ -29,6 +29,9 @@ export type Exit =
   /** What was made is not there any more, and nobody knows how it ended. */
   | 'gone'
 
+/** The exit code of what SIGKILL has ended. */
+export const KILLED = 137
+
 /** Output as it comes. It MUST be read to its end or destroyed. */
 export interface OutputStream {
   /** At the pace of the reader. Throws what cut it. */

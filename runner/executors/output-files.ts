@@ -6,9 +6,9 @@ import type { OutputChunk } from '#core/engine/demultiplex.ts'
 import { HakuError, errorMessage, systemErrorCode } from '#core/errors.ts'
 import type { SharedPaths } from '#core/paths.ts'
 import { assertMark } from '#core/shared-directory.ts'
+import { type OutputChannel, outputChannels } from '#core/tasks/channels.ts'
 
-export type Channel = OutputChunk['channel']
-export type Positions = Record<Channel, number>
+export type Positions = Record<OutputChannel, number>
 
 /**
  * The two output files of an execution. Their sizes are the position: what is in them was kept, so that whoever goes on later
@@ -43,8 +43,8 @@ export class LateWriteError extends HakuError {
 
 /** Opens the files, and makes them if they are not there. The shared directory itself is never made. @throws `storage.unavailable`, `storage.full` */
 export async function openOutputFiles(paths: SharedPaths, { id, instance }: Execution, { from, maxBytes }: OpenOptions): Promise<OutputFiles> {
-  const names: Record<Channel, string> = { stdout: paths.stdout(id, instance), stderr: paths.stderr(id, instance) }
-  const handles: Partial<Record<Channel, FileHandle>> = {}
+  const names: Record<OutputChannel, string> = { stdout: paths.stdout(id, instance), stderr: paths.stderr(id, instance) }
+  const handles: Partial<Record<OutputChannel, FileHandle>> = {}
   try {
     // Below a mount point without its mount everything could be written, and nobody would ever find it.
     await assertMark(paths.mark)
@@ -61,20 +61,19 @@ export async function openOutputFiles(paths: SharedPaths, { id, instance }: Exec
 
 // --- internal ---
 
-const CHANNELS: readonly Channel[] = ['stdout', 'stderr']
 
 /** Its length follows from the limit, so a file shows how much of it is there. */
 function markOf(maxBytes: number): Buffer {
   return Buffer.from(`\n[hakuriver] The output is longer than ${maxBytes} bytes, the limit set by logs.max_bytes. The rest was cut off here.\n`)
 }
 
-function createFiles(handles: Record<Channel, FileHandle>, names: Record<Channel, string>, sizes: Positions, maxBytes: number | null): OutputFiles {
+function createFiles(handles: Record<OutputChannel, FileHandle>, names: Record<OutputChannel, string>, sizes: Positions, maxBytes: number | null): OutputFiles {
   const limit = maxBytes ?? Infinity
   const mark = maxBytes === null ? Buffer.alloc(0) : markOf(maxBytes)
   const written = { stdout: false, stderr: false }
   let closed = false
 
-  async function append(channel: Channel, bytes: readonly Uint8Array[]): Promise<void> {
+  async function append(channel: OutputChannel, bytes: readonly Uint8Array[]): Promise<void> {
     let buffers: readonly Uint8Array[] = bytes
     while (buffers.length > 0) {
       const length = lengthOf(buffers)
@@ -86,7 +85,7 @@ function createFiles(handles: Record<Channel, FileHandle>, names: Record<Channel
     }
   }
 
-  async function writeAll(channel: Channel, chunks: OutputChunk[]): Promise<void> {
+  async function writeAll(channel: OutputChannel, chunks: OutputChunk[]): Promise<void> {
     const buffers = chunks.filter((chunk) => chunk.channel === channel && chunk.bytes.length > 0).map(({ bytes }) => bytes)
     if (buffers.length === 0) return
     const room = Math.max(0, limit - sizes[channel])
@@ -96,7 +95,7 @@ function createFiles(handles: Record<Channel, FileHandle>, names: Record<Channel
     if (rest.length > 0) await append(channel, [rest])
   }
 
-  async function flush(channel: Channel): Promise<void> {
+  async function flush(channel: OutputChannel): Promise<void> {
     if (!written[channel]) return
     await handles[channel].datasync().catch((error: unknown) => {
       throw new LateWriteError(storageError(error, names[channel]))
@@ -115,7 +114,7 @@ function createFiles(handles: Record<Channel, FileHandle>, names: Record<Channel
       return { stdout: Math.min(sizes.stdout, limit), stderr: Math.min(sizes.stderr, limit) }
     },
     async write(chunks) {
-      for (const channel of CHANNELS) {
+      for (const channel of outputChannels) {
         await writeAll(channel, chunks).catch((error: unknown) => {
           throw storageError(error, names[channel])
         })
@@ -123,7 +122,7 @@ function createFiles(handles: Record<Channel, FileHandle>, names: Record<Channel
     },
     async finish() {
       try {
-        for (const channel of CHANNELS) await flush(channel)
+        for (const channel of outputChannels) await flush(channel)
       } finally {
         await close()
       }

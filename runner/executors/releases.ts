@@ -1,7 +1,8 @@
 import type { TaskOrder } from '#core/api/schemas.ts'
 import { errorMessage, isHakuError } from '#core/errors.ts'
+import { executionKey } from '#core/tasks/execution-key.ts'
 import { createBackoff } from '../backoff.ts'
-import { executionKey, type RunnerState, type TaskRecord } from '../state/state.ts'
+import type { RunnerState, TaskRecord } from '../state/state.ts'
 import type { Executor } from './executor.ts'
 
 /** What comes after the end of an execution that the Host knows of: its container goes, its record stays a while. */
@@ -13,9 +14,9 @@ export interface Releases {
 }
 
 export interface ReleaseOptions {
-  state: RunnerState
+  state: Pick<RunnerState, 'list' | 'saveSoon' | 'remove'>
   closing: AbortSignal
-  executorOf(order: TaskOrder): Executor
+  executorOf(order: TaskOrder): Pick<Executor, 'remove'>
   onRemoved(): Promise<void>
   /** Takes care of work in the background. */
   track(work: Promise<void>): void

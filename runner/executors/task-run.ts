@@ -1,8 +1,8 @@
 import type { TaskReport } from '#core/api/schemas.ts'
 import { errorMessage } from '#core/errors.ts'
+import { executionKey } from '#core/tasks/execution-key.ts'
 import { isFinal } from '#core/tasks/states.ts'
-import { executionKey, type TaskRecord } from '../state/state.ts'
-import type { ExecutorServices } from './services.ts'
+import type { RunnerState, TaskRecord } from '../state/state.ts'
 
 /** One unfinished execution in the hands of the Runner. */
 export interface TaskRun {
@@ -24,7 +24,7 @@ export interface TaskRun {
   tell(message: string | null): void
 }
 
-export function createTaskRun(record: TaskRecord, { state, closing }: Pick<ExecutorServices, 'state' | 'closing'>, onReport: (record: TaskRecord) => void): TaskRun {
+export function createTaskRun(record: TaskRecord, { state, closing }: { state: Pick<RunnerState, 'save' | 'saveSoon'>; closing: AbortSignal }, onReport: (record: TaskRecord) => void): TaskRun {
   const { id } = record.order
   const ending = new AbortController()
   const abandoning = new AbortController()

@@ -1,8 +1,9 @@
 import type { Execution, TaskOrder, TaskReport } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
+import { executionKey } from '#core/tasks/execution-key.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { Images } from '../sync/images.ts'
-import { executionKey, type TaskRecord } from '../state/state.ts'
+import type { TaskRecord } from '../state/state.ts'
 import { execute } from './execute.ts'
 import type { Executor, Executors } from './executor.ts'
 import { freeze } from './freeze.ts'
@@ -98,7 +99,7 @@ export function createTasks({ services, executors, images, takesPlain, onNews }:
     return state.ofTask(id).flatMap(({ order }) => {
       if (order.instance >= instance) return []
       const life = lives.get(executionKey(order))
-      disown(order, `instance ${instance} is here`)
+      disown(order, `execution ${instance} is here`)
       return life ?? []
     })
   }
@@ -109,7 +110,7 @@ export function createTasks({ services, executors, images, takesPlain, onNews }:
     if (record.released !== null) return state.remove(execution)
     const run = runs.get(executionKey(execution))
     if (run?.unwanted.aborted) return
-    console.error(`[hakuriver] [runner] task ${execution.id}, instance ${execution.instance}, is ended and forgotten: ${why}`)
+    console.error(`[hakuriver] [runner] execution ${execution.instance} of task ${execution.id} is ended and forgotten: ${why}`)
     if (!isFinal(record.report.state)) record.wish = 'kill'
     record.acknowledged = NOT_TOLD
     state.saveSoon(record)
@@ -119,7 +120,7 @@ export function createTasks({ services, executors, images, takesPlain, onNews }:
 
   function known(execution: Execution): TaskRecord {
     const record = state.find(execution)
-    if (!record) throw new HakuError('task.not_found', `This node has no task ${execution.id}, instance ${execution.instance}.`)
+    if (!record) throw new HakuError('task.not_found', `This node has no execution ${execution.instance} of the task ${execution.id}.`)
     return record
   }
 
@@ -133,7 +134,7 @@ export function createTasks({ services, executors, images, takesPlain, onNews }:
       const existing = state.find(order)
       if (existing) return existing.report
       const latest = Math.max(0, ...state.ofTask(order.id).map((record) => record.order.instance))
-      if (latest > order.instance) throw new HakuError('task.superseded', `This node knows instance ${latest} of the task ${order.id}: instance ${order.instance} is not started.`)
+      if (latest > order.instance) throw new HakuError('task.superseded', `This node knows execution ${latest} of the task ${order.id}: execution ${order.instance} is not started.`)
       if (!order.image && !takesPlain) throw new HakuError('task.not_allowed', 'This node runs nothing without a container. Set runner.plain_processes = true in its configuration, or give the task an environment.')
       // The answer carries the first report, and an order that got no answer comes again.
       const record: TaskRecord = { order, report: firstReport(order), acknowledged: 1, wish: 'run', isTimedOut: false, handle: null, cpus: null, released: null }

@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
+import type { RunnerState } from '../state/state.ts'
 import type { Executor } from './executor.ts'
 import type { TaskRun } from './task-run.ts'
-import type { ExecutorServices } from './services.ts'
 
 /** A timer can not be set for longer. */
 const MAX_PAUSE_MS = 2 ** 31 - 1
@@ -11,7 +11,7 @@ const MAX_PAUSE_MS = 2 ** 31 - 1
  *
  * @param over fires when it has ended, or the Runner stops
  */
-export async function enforceTimeLimit(run: TaskRun, executor: Pick<Executor, 'runningMs'>, { state }: Pick<ExecutorServices, 'state'>, over: AbortSignal): Promise<void> {
+export async function enforceTimeLimit(run: TaskRun, executor: Pick<Executor, 'runningMs'>, { state }: { state: Pick<RunnerState, 'save' | 'saveSoon'> }, over: AbortSignal): Promise<void> {
   const { record } = run
   if (record.order.timeLimitSeconds === null) return
   try {

@@ -32,6 +32,7 @@ export function openKernelLog(file = FILE): KernelLog | undefined {
     // A blocking read would keep a thread of Node for ever.
     descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch {
+    // Kept from us, or not there: whoever asks does without.
     return undefined
   }
   const buffer = Buffer.alloc(RECORD_BYTES)

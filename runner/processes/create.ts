@@ -2,31 +2,34 @@ import { execFile } from 'node:child_process'
 import { chown, mkdir, rm } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import type { TaskOrder } from '#core/api/schemas.ts'
-import { errorMessage, HakuError, systemErrorCode } from '#core/errors.ts'
+import { errorMessage, HakuError } from '#core/errors.ts'
 import { processCgroup, type ProcessPaths } from '#core/paths.ts'
+import { outputChannels } from '#core/tasks/channels.ts'
+import { PIDS_LIMIT } from '../executors/limits.ts'
+import { makeDirectory } from '../executors/make-directory.ts'
 import { TaskFailure } from '../executors/task-failure.ts'
 import type { TaskRun } from '../executors/task-run.ts'
 import { taskVariables } from '../executors/variables.ts'
-import { CHANNELS, FORMAT, type ProcessOrder, writeJson } from './files.ts'
+import { FORMAT, writeJson } from '../keeping/files.ts'
+import type { ProcessOrder } from './order.ts'
 import { createScope } from './scope/create.ts'
 import type { ProcessServices } from './services.ts'
 import { type ProcessUser, resolveUser } from './user.ts'
 
-/** Many threads, and still a fork bomb does not take the node with it. */
-const PIDS_LIMIT = 32_768
 /** As in a container. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /** Makes everything that a process needs. The order is written last: without it nothing was made. */
 export async function createProcess(run: TaskRun, paths: ProcessPaths, services: ProcessServices): Promise<void> {
   const { order } = run.record
-  assertPossible(order)
+  assertUser(order)
   await services.cpus.take(run.record)
   const user = await resolveUser(order.user)
   const { cores = 0, cpus = null, memoryNodes = null } = services.cpus.limits(run.record)
-  const env: Record<string, string> = { PATH, HOME: user.home, ...taskVariables(order, services.hostname), ...gpuVariables(order), HAKURIVER_ENVIRONMENT: 'NULL', HAKURIVER_INSTANCE: String(order.instance) }
+  const env: Record<string, string> = { PATH, HOME: user.home, ...taskVariables(order, services.hostname), ...gpuVariables(order), HAKURIVER_ENVIRONMENT: 'NULL' }
   try {
-    const workdir = order.workdir ?? (await makeDataDirectory(services.paths.data))
+    if (order.workdir === null) await makeDirectory(services.paths.data)
+    const workdir = order.workdir ?? services.paths.data
     // Left by a crash before its order was written.
     await rm(paths.directory, { recursive: true, force: true })
     await mkdir(paths.directory, { recursive: true, mode: 0o700 })
@@ -44,8 +47,7 @@ export async function createProcess(run: TaskRun, paths: ProcessPaths, services:
 
 // --- internal ---
 
-function assertPossible({ mounts, user }: TaskOrder): void {
-  if (mounts.length > 0) throw new TaskFailure('start_failed', new Error('A task without a container sees the node as it is: it can have no mounts. Leave --mount out, or give it a container.'))
+function assertUser({ user }: TaskOrder): void {
   const uid = process.getuid?.()
   if (user !== null && uid !== 0 && uid !== Number(user.split(':')[0])) throw new TaskFailure('start_failed', new Error(`The Runner of this node runs as user ${uid} and not as root, so it can start nothing as user ${user}. Leave --user out, or run the Runner as root.`))
 }
@@ -56,18 +58,9 @@ function gpuVariables({ gpus }: TaskOrder): Record<string, string> {
   return { CUDA_VISIBLE_DEVICES: uuids, NVIDIA_VISIBLE_DEVICES: uuids === '' ? 'void' : uuids }
 }
 
-/** Not recursive: a shared directory that is missing is a mount that is missing. */
-async function makeDataDirectory(directory: string): Promise<string> {
-  await mkdir(directory).catch((error: unknown) => {
-    if (systemErrorCode(error) === 'EEXIST') return
-    throw new HakuError('storage.unavailable', `The directory ${directory} can not be made on this node: ${errorMessage(error)}. Is the shared directory mounted?`, { cause: error })
-  })
-  return directory
-}
-
 /** The process may open them again, by the names /dev/stdout and /dev/stderr. */
 async function makePipes(paths: ProcessPaths, { ids }: ProcessUser): Promise<void> {
-  const pipes = CHANNELS.map(paths.pipe)
+  const pipes = outputChannels.map(paths.pipe)
   await promisify(execFile)('mkfifo', ['-m', '600', ...pipes])
   if (ids && process.getuid?.() === 0) for (const pipe of pipes) await chown(pipe, ids.uid, ids.gid)
 }

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { HakuError, isHakuError } from '#core/errors.ts'
 import { processDirectory, processPaths, type ProcessPaths } from '#core/paths.ts'
@@ -6,19 +5,22 @@ import type { TaskRecord } from '../state/state.ts'
 import type { Executor, Exit, Found } from '../executors/executor.ts'
 import { TaskFailure } from '../executors/task-failure.ts'
 import type { TaskRun } from '../executors/task-run.ts'
+import { type EndedProcess, readJson, type StartedProcess } from '../keeping/files.ts'
+import { readOutput } from '../keeping/read-output.ts'
+import { processAgeMs } from '../linux/proc.ts'
 import { createProcess } from './create.ts'
-import { type EndedProcess, type ProcessOrder, readJson, type StartedProcess } from './files.ts'
-import { readOutput } from './read-output.ts'
+import type { ProcessOrder } from './order.ts'
 import { removeExecution, scopeOf } from './remove.ts'
 import type { Scope } from './scope/scope.ts'
 import type { ProcessServices } from './services.ts'
-import { type Known, readKnown, supervise, wasRebooted } from './supervision.ts'
+import { isOver, type Known, readKnown, supervise, wasRebooted } from './supervision.ts'
 
 /** Executions without a container: a process of the node each, with a supervisor beside it. The handle is its directory. */
 export function createProcessExecutor(services: ProcessServices): Executor {
   const { processes, supervisor: program, closing } = services
   const pathsOf = ({ order: { id, instance } }: Pick<TaskRecord, 'order'>) => processPaths(processDirectory(processes, id, instance))
   const signal = closing
+  const outputOf = (paths: ProcessPaths, follow: boolean) => readOutput(paths, { follow, closing, isOver: () => isOver(paths) })
 
   /** Waits until it is known whether the process started. @throws `TaskFailure`: it did not */
   async function untilStarted(paths: ProcessPaths): Promise<Known | undefined> {
@@ -60,7 +62,7 @@ export function createProcessExecutor(services: ProcessServices): Executor {
     async start({ record }) {
       const paths = pathsOf(record)
       if (!(await untilStarted(paths))) throw new TaskFailure('node_forgot', new Error(REMOVED))
-      return readOutput(paths, { follow: true, closing })
+      return outputOf(paths, true)
     },
 
     async wait(run) {
@@ -72,7 +74,7 @@ export function createProcessExecutor(services: ProcessServices): Executor {
       return exitOf(known, missing)
     },
 
-    readOutput: ({ record }, { follow }) => Promise.resolve(readOutput(pathsOf(record), { follow, closing })),
+    readOutput: ({ record }, { follow }) => Promise.resolve(outputOf(pathsOf(record), follow)),
 
     lookInto({ record }) {
       const ended = readJson<EndedProcess>(pathsOf(record).ended)
@@ -81,7 +83,7 @@ export function createProcessExecutor(services: ProcessServices): Executor {
 
     runningMs({ record }) {
       const started = readJson<StartedProcess>(pathsOf(record).started)
-      return Promise.resolve(started ? Math.max(0, uptimeMs() - (started.startTime * 1000) / TICKS_PER_SECOND) : 0)
+      return Promise.resolve(started ? processAgeMs(started) : 0)
     },
 
     async signal({ record }, name) {
@@ -106,8 +108,6 @@ export function createProcessExecutor(services: ProcessServices): Executor {
 /** Of one SIGKILL: whoever sends it repeats it. */
 const KILL_PATIENCE_MS = 2000
 const REMOVED = 'The directory of the process was removed behind our back.'
-/** What the kernel counts for programs: it is the same on all architectures. */
-const TICKS_PER_SECOND = 100
 /** Less is none: file systems keep some for themselves. */
 const FULL_BYTES = 64 * 1024
 
@@ -124,10 +124,6 @@ function exitOf(known: Known | undefined, missing: string | null): Exit {
   if (!ended) return { exitCode: null, interrupted: false, message: wasRebooted(known) ? 'The node was started again while the task ran.' : REMOVED }
   if (ended.exitCode !== null) return { exitCode: ended.exitCode, interrupted: false, note: [ended.note, missing].filter(Boolean).join(' ') }
   return { exitCode: null, interrupted: false, message: ended.note ?? 'Nobody knows how the process ended.' }
-}
-
-function uptimeMs(): number {
-  return Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000
 }
 
 /** Tells people what is amiss while the process runs: limits that it does not have, and a disk that it waits for. */

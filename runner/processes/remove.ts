@@ -1,9 +1,10 @@
-import { readdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { systemErrorCode } from '#core/errors.ts'
-import { parseExecutionName, processPaths, type ProcessPaths } from '#core/paths.ts'
+import { processPaths, type ProcessPaths } from '#core/paths.ts'
 import type { RunnerState } from '../state/state.ts'
-import { type ProcessOrder, readJson, type StartedProcess } from './files.ts'
+import { readJson, type StartedProcess } from '../keeping/files.ts'
+import { listOrphans, orphanOf } from '../keeping/orphans.ts'
+import type { ProcessOrder } from './order.ts'
 import { listScopes } from './scope/detect.ts'
 import { openScope, type Scope } from './scope/scope.ts'
 import type { ProcessServices } from './services.ts'
@@ -28,26 +29,19 @@ export interface OrphanOptions extends Pick<ProcessServices, 'processes' | 'cgro
 
 /** Ends and removes executions that this node's state does not know or has done with, such as after its loss. Resolves to their tasks' ids. */
 export async function removeOrphanProcesses({ processes, cgroups, hostname, state }: OrphanOptions): Promise<string[]> {
-  const orphanOf = (name: string): string[] => {
-    const execution = parseExecutionName(name)
-    const record = execution && state.find(execution)
-    return execution && (!record || record.released !== null) ? [execution.id] : []
-  }
   const removed = new Set<string>()
-  for (const name of await listNames(processes)) {
-    for (const id of orphanOf(name)) {
-      tell(id)
-      await removeExecution(processPaths(join(processes, name)))
-      removed.add(id)
-    }
+  for (const [name, { id }] of await listOrphans(processes, state)) {
+    tell(id)
+    await removeExecution(processPaths(join(processes, name)))
+    removed.add(id)
   }
   // Their directories may be lost.
   for (const [name, handle] of listScopes(cgroups(), hostname)) {
-    for (const id of orphanOf(name)) {
-      tell(id)
-      await removeScope(openScope(handle, undefined))
-      removed.add(id)
-    }
+    const orphan = orphanOf(name, state)
+    if (!orphan) continue
+    tell(orphan.id)
+    await removeScope(openScope(handle, undefined))
+    removed.add(orphan.id)
   }
   return [...removed]
 
@@ -63,13 +57,4 @@ const KILL_PATIENCE_MS = 10_000
 async function removeScope(scope: Scope): Promise<void> {
   await scope.kill(KILL_PATIENCE_MS)
   await scope.remove()
-}
-
-async function listNames(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory)
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return []
-    throw error
-  }
 }

@@ -9,6 +9,6 @@ export interface ProcessServices extends ExecutorServices {
   cgroups(): CgroupSetup
   /** Directory with one for each execution. */
   processes: string
-  /** File of the supervisor: see `build/supervisor.mjs`. */
+  /** File of the supervisor: see `build/helpers.mjs`. */
   supervisor: string
 }

@@ -3,9 +3,10 @@ import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { HakuError } from '#core/errors.ts'
 import type { ProcessPaths } from '#core/paths.ts'
-import { claim, type EndedProcess, FORMAT, readJson, type StartedProcess } from './files.ts'
-import { identify, isAlive, type ProcessId, readBootId } from './proc.ts'
-import { watchDirectory } from './watch.ts'
+import { claim, type EndedProcess, FORMAT, readJson, type StartedProcess } from '../keeping/files.ts'
+import { SMALL_NODE } from '../keeping/small-node.ts'
+import { identify, isAlive, type ProcessId, readBootId } from '../linux/proc.ts'
+import { watchDirectory } from '../linux/watch.ts'
 
 /** What is known of an execution from its files. */
 export interface Known {
@@ -28,6 +29,12 @@ export function readKnown(paths: ProcessPaths): Known | undefined {
 /** The machine was started again since, so nothing of it can run any more. */
 export function wasRebooted({ supervisor }: Known): boolean {
   return supervisor !== undefined && supervisor.bootId !== readBootId()
+}
+
+/** Nobody writes what it prints any more. */
+export function isOver(paths: ProcessPaths): boolean {
+  const known = readKnown(paths)
+  return !known || known.ended !== undefined || wasRebooted(known)
 }
 
 export interface SuperviseOptions {
@@ -99,7 +106,7 @@ function isRunning({ exitCode, signalCode, pid }: ChildProcess): boolean {
 function launch(paths: ProcessPaths, generation: number, program: string): ChildProcess {
   const log = openSync(paths.log, 'a', 0o600)
   try {
-    const child = spawn(process.execPath, [...FLAGS, program, paths.directory, String(generation)], { cwd: '/', env: ENVIRONMENT, detached: true, stdio: ['ignore', 'ignore', log] })
+    const child = spawn(process.execPath, [...SMALL_NODE, program, paths.directory, String(generation)], { cwd: '/', env: ENVIRONMENT, detached: true, stdio: ['ignore', 'ignore', log] })
     // It shows as a child that does not run.
     child.on('error', () => undefined)
     child.unref()
@@ -109,6 +116,5 @@ function launch(paths: ProcessPaths, generation: number, program: string): Child
   }
 }
 
-/** Few threads and small buffers: there is one supervisor for each process. */
-const FLAGS = ['--v8-pool-size=0', '--max-semi-space-size=1']
+/** There is one supervisor for each process. */
 const ENVIRONMENT = { UV_THREADPOOL_SIZE: '1' }

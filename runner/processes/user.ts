@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import type { CommandUser } from '../linux/command.ts'
 
 /** As whom a process runs. */
 export interface ProcessUser {
   /** `null`: as the Runner. */
-  ids: { uid: number; gid: number } | null
+  ids: CommandUser
   home: string
 }
 
@@ -16,7 +17,7 @@ export interface ProcessUser {
  * number, never the Runner's.
  */
 export async function resolveUser(user: string | null): Promise<ProcessUser> {
-  if (user === null) return { ids: null, home: (await findAccount(process.getuid?.() ?? 0))?.home ?? '/' }
+  if (user === null) return { ids: ownIds(), home: (await findAccount(process.getuid?.() ?? 0))?.home ?? '/' }
   const [uid = 0, gid] = user.split(':').map(Number)
   const account = await findAccount(uid)
   return { ids: { uid, gid: gid ?? account?.gid ?? uid }, home: account?.home ?? '/' }
@@ -25,6 +26,11 @@ export async function resolveUser(user: string | null): Promise<ProcessUser> {
 // --- internal ---
 
 const PATIENCE_MS = 5000
+
+/** Who is given ids loses the supplementary groups of the Runner. Only root may take them away. */
+function ownIds(): CommandUser {
+  return process.getuid?.() === 0 ? { uid: 0, gid: process.getgid?.() ?? 0 } : null
+}
 
 interface Account {
   gid: number

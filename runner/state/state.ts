@@ -1,6 +1,7 @@
 import type { Execution, TaskOrder, TaskReport } from '#core/api/schemas.ts'
 import { openDatabase } from '#core/database/open.ts'
 import { errorMessage } from '#core/errors.ts'
+import { executionKey } from '#core/tasks/execution-key.ts'
 import { isFinal, type TaskWish } from '#core/tasks/states.ts'
 import { fromImage, fromRow, toImage } from './rows.ts'
 import { migrations, type Tables } from './tables.ts'
@@ -131,11 +132,6 @@ export async function openRunnerState(file: string): Promise<RunnerState> {
       await database.destroy()
     },
   }
-}
-
-/** One execution of a task, as a key. */
-export function executionKey({ id, instance }: Execution): string {
-  return `${id}-${instance}`
 }
 
 // --- internal ---

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Execution, PrefetchState, TaskOrder, TaskReport, VersionOrder } from '#core/api/schemas.ts'
+import type { OutputChannel } from '#core/tasks/channels.ts'
 
 /**
  * How tasks reach the place where they run. Our Runners are one such place; the queue knows nothing else of them.
@@ -23,7 +24,7 @@ export interface Dispatcher {
 }
 
 export interface OutputRequest extends Execution {
-  stream: 'stdout' | 'stderr'
+  stream: OutputChannel
   /** First byte. */
   offset: number
   /** Instead: so many lines from the end. */

@@ -92,11 +92,6 @@ export function createContainers({ engine, operations, allowedMounts }: Containe
   }
 }
 
-/** The container as the API shows it. */
-export function toContainer({ id, name, image, status, created }: ContainerSummary): Container {
-  return { id, name, image, status, created }
-}
-
 /** Whether HakuRiver made this container for this environment. Task containers inherit image labels, so the name counts too. */
 export function isOurs<T extends ContainerSummary>(container: T | undefined, name: string): container is T {
   return container !== undefined && container.name === name && container.labels[labels.container] === name
@@ -222,4 +217,9 @@ async function exitWithin(ms: number, engine: Engine, id: string, context: Opera
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** The container as the API shows it. */
+function toContainer({ id, name, image, status, created }: ContainerSummary): Container {
+  return { id, name, image, status, created }
 }

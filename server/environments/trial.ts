@@ -1,7 +1,8 @@
 import { type CreateVersionBody, submitBody, type Task } from '#core/api/schemas.ts'
 import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
 import { tarballFileName } from '#core/paths.ts'
-import { isFinal } from '#core/tasks/states.ts'
+import type { OutputChannel } from '#core/tasks/channels.ts'
+import { isFinal, stateWords } from '#core/tasks/states.ts'
 import type { OperationContext } from '../operations/operations.ts'
 import type { Output } from '../output/output.ts'
 import type { Tasks } from '../queue/tasks.ts'
@@ -56,7 +57,7 @@ export function createTrials({ tasks, output, versions, marks }: TrialsOptions):
   }
 
   async function failureOf({ environment, version }: Trial, task: Task): Promise<HakuError> {
-    const how = task.state === 'failed' && task.exitCode !== null ? `ended with code ${task.exitCode}` : `${task.state.replaceAll('_', ' ')}${task.message ? ` (${task.message})` : ''}`
+    const how = task.state === 'failed' && task.exitCode !== null ? `ended with code ${task.exitCode}` : `${stateWords(task.state)}${task.message ? ` (${task.message})` : ''}`
     const [stdout, stderr] = await Promise.all([lastLines(output, task.id, 'stdout'), lastLines(output, task.id, 'stderr')])
     const said = [stdout, stderr].filter(Boolean).join('\n')
     return new HakuError('version.test_failed', `The test of ${tarballFileName(environment, version)} failed: task ${task.id} ${how}. The version was removed, and ${environment} is as it was before. All output: "hakuriver task stdout ${task.id}" and "hakuriver task stderr ${task.id}".${said ? ` Its last lines:\n${said}` : ' It printed nothing.'}`)
@@ -124,7 +125,7 @@ const POLL_SECONDS = 2
 const KILL_SECONDS = 20
 const LAST_LINES = 10
 
-async function lastLines(output: Pick<Output, 'tail'>, id: string, stream: 'stdout' | 'stderr'): Promise<string> {
+async function lastLines(output: Pick<Output, 'tail'>, id: string, stream: OutputChannel): Promise<string> {
   try {
     return (await output.tail(id, stream, 4096)).trimEnd().split('\n').slice(-LAST_LINES).join('\n')
   } catch (error) {

@@ -6,6 +6,7 @@ import { tarballFileName } from '#core/paths.ts'
 import type { TarballStore } from '#core/tarballs/store.ts'
 import { readTar } from '#core/tarballs/tar/read.ts'
 import type { OperationContext, Operations } from '../operations/operations.ts'
+import { createTurns } from '../turns.ts'
 import type { VersionMarks } from './marks.ts'
 import { bytesOf, checkLayers } from './verify.ts'
 import type { Versions } from './versions.ts'
@@ -46,18 +47,9 @@ export function createVerifications(options: VerificationsOptions): Verification
   const events: Verifications['events'] = new EventEmitter()
   const closing = new AbortController()
   /** One verification at a time for each version. */
-  const turns = new Map<string, Promise<unknown>>()
+  const turns = createTurns()
   /** Versions and the nodes that were wrong about them. */
   const refuted = new Set<string>()
-
-  function inTurn<T>(fileName: string, work: () => Promise<T>): Promise<T> {
-    const turn = (turns.get(fileName) ?? Promise.resolve()).then(work)
-    const settled = turn.catch(() => undefined).finally(() => {
-      if (turns.get(fileName) === settled) turns.delete(fileName)
-    })
-    turns.set(fileName, settled)
-    return turn
-  }
 
   async function conclude(environment: string, version: number, damage: string | null): Promise<void> {
     const { damage: said, suspectedBy: node } = marks.get(environment, version)
@@ -88,7 +80,7 @@ export function createVerifications(options: VerificationsOptions): Verification
     const fileName = tarballFileName(environment, version)
     while (!closing.signal.aborted) {
       try {
-        return await inTurn(fileName, () => investigate(environment, version))
+        return await turns.take(fileName, () => investigate(environment, version))
       } catch (error) {
         if (closing.signal.aborted) return
         if (isHakuError(error, 'tarball.not_found')) return marks.forget(environment, version)
@@ -108,7 +100,7 @@ export function createVerifications(options: VerificationsOptions): Verification
 
   async function verify(environment: string, version: number, context: OperationContext): Promise<Version> {
     await context.report({ phase: 'verify', message: 'once nobody else does' })
-    await inTurn(tarballFileName(environment, version), async () => {
+    await turns.take(tarballFileName(environment, version), async () => {
       context.signal.throwIfAborted()
       const { damage } = await look(options, {
         environment, version, signal: context.signal,

@@ -1,5 +1,6 @@
 import type { TaskDetails } from '#core/api/schemas.ts'
-import { isFinal, type TaskState, taskStates } from '#core/tasks/states.ts'
+import { isFinal, stateWords, type TaskState, taskStates } from '#core/tasks/states.ts'
+import { plural } from '#core/words.ts'
 
 /** One sentence about a task that does not wait for a place. */
 export function describeStanding(task: TaskDetails): string {
@@ -45,6 +46,6 @@ function describeTask({ state, node, environment, version, started, finished, ex
 
 /** In the order of a task's life. Items that wait here are those of several targets: they wait for themselves. */
 function describeBatch(id: string, { size, counts }: NonNullable<TaskDetails['items']>): string {
-  const parts = taskStates.flatMap((state: TaskState) => ((counts[state] ?? 0) > 0 ? [`${counts[state]} ${state.replaceAll('_', ' ')}`] : []))
-  return `Its ${size} ${size === 1 ? 'item' : 'items'}: ${parts.join(', ')}.${counts.queued ? ` Each waits for itself: see "hakuriver task explain ${id}.1" and so on.` : ''}`
+  const parts = taskStates.flatMap((state: TaskState) => ((counts[state] ?? 0) > 0 ? [`${counts[state]} ${stateWords(state)}`] : []))
+  return `Its ${size} ${plural('item', size)}: ${parts.join(', ')}.${counts.queued ? ` Each waits for itself: see "hakuriver task explain ${id}.1" and so on.` : ''}`
 }

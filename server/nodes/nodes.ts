@@ -4,6 +4,7 @@ import type { Execution, HeartbeatBody, RegisterBody } from '#core/api/schemas.t
 import { errorMessage, HakuError } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
 import type { Tables } from '../database/tables.ts'
+import { createTurns } from '../turns.ts'
 import { fromRow, type NodeRecord, toHeld, toRecord, toRow } from './node-record.ts'
 import { createSilence } from './silence.ts'
 
@@ -91,13 +92,9 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
     await database.insertInto('nodes').values(values).onConflict((conflict) => conflict.column('hostname').doUpdateSet(values)).execute()
   }
 
-  let turn: Promise<unknown> = Promise.resolve()
+  const turns = createTurns()
   /** Changes that come together are made one after the other: on the disk first, then for all to see. */
-  function inTurn<T>(change: () => Promise<T>): Promise<T> {
-    const mine = turn.then(change)
-    turn = mine.catch(() => undefined)
-    return mine
-  }
+  const inTurn = <T>(change: () => Promise<T>) => turns.take('nodes', change)
 
   function setDrained(hostname: string, change: (before: NodeRecord['drained']) => NodeRecord['drained']): Promise<NodeRecord> {
     return inTurn(async () => {

@@ -1,8 +1,7 @@
 import type { Task } from '#core/api/schemas.ts'
+import type { OutputChannel } from '#core/tasks/channels.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import { waitFor } from '../wait-for.ts'
-
-export type OutputStream = 'stdout' | 'stderr'
 
 /** What of a task its output needs. */
 export interface PrintingTask extends Pick<Task, 'id' | 'state' | 'instance' | 'node' | 'started' | 'finished'> {
@@ -26,7 +25,7 @@ export function isOver(task: PrintingTask, instance: number): boolean {
 }
 
 /** How much an execution printed in all; `null` if nobody knows. */
-export function finalSize(task: PrintingTask, instance: number, stream: OutputStream): number | null {
+export function finalSize(task: PrintingTask, instance: number, stream: OutputChannel): number | null {
   if (task.instance !== instance || !isOver(task, instance)) return null
   return stream === 'stdout' ? task.stdoutBytes : task.stderrBytes
 }

@@ -1,5 +1,6 @@
-import { HakuError, isHakuError } from '#core/errors.ts'
-import { finalSize, isOver, nextChange, type OutputStream, type PrintingTasks } from './executions.ts'
+import { HakuError } from '#core/errors.ts'
+import type { OutputChannel } from '#core/tasks/channels.ts'
+import { finalSize, isOver, nextChange, type PrintingTasks } from './executions.ts'
 import type { OutputSources } from './sources.ts'
 
 export interface FollowOptions {
@@ -14,7 +15,7 @@ export interface FollowOptions {
 export interface Followed {
   id: string
   instance: number
-  stream: OutputStream
+  stream: OutputChannel
   offset: number
 }
 
@@ -40,7 +41,8 @@ export async function* followOutput({ tasks, sources, maxPollMs = MAX_POLL_MS, l
     const before = position
     if (task.instance >= instance) {
       const printed = { task, instance, stream }
-      const onNode = overSince === undefined ? undefined : await sources.openOnNode(printed, { offset: position }, signal).catch(ignoreHakuError)
+      // Where no node tells, the file is looked at instead.
+      const onNode = overSince === undefined ? undefined : await sources.openOnNode(printed, { offset: position }, signal)
       const part = onNode ?? (await sources.open(printed, { offset: position }, signal))
       for await (const chunk of (part?.bytes ?? []) as AsyncIterable<Buffer>) {
         position += chunk.length
@@ -58,11 +60,4 @@ export async function* followOutput({ tasks, sources, maxPollMs = MAX_POLL_MS, l
   }
   // A clean end would look like the end of the output.
   throw new HakuError('host.stopping', 'The Host is stopping. Read on from where this ends when it is back.')
-}
-
-// --- internal ---
-
-/** The file is looked at instead. */
-function ignoreHakuError(error: unknown): undefined {
-  if (!isHakuError(error)) throw error
 }

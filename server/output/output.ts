@@ -1,10 +1,11 @@
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { OutputQuery } from '#core/api/schemas.ts'
-import { HakuError, isHakuError } from '#core/errors.ts'
+import { HakuError } from '#core/errors.ts'
 import type { StreamAnswer } from '#core/http/endpoint-handler.ts'
+import type { OutputChannel } from '#core/tasks/channels.ts'
 import { outputHeaders, type OutputPart } from '#core/tasks/output-file.ts'
-import { finalSize, isOver, type OutputStream, type PrintingTasks } from './executions.ts'
+import { finalSize, isOver, type PrintingTasks } from './executions.ts'
 import { type FollowOptions, followOutput } from './follow.ts'
 import { parseRange } from './range.ts'
 import { isExpired } from './retention.ts'
@@ -12,9 +13,9 @@ import { createOutputSources, type OpenPart, type OutputSourcesOptions, type Pri
 
 export interface Output {
   /** What an execution of a task has printed, or prints. @throws see `hostApi.getTaskStdout` */
-  read(id: string, stream: OutputStream, query: OutputQuery, options: { range?: string | undefined; signal: AbortSignal }): Promise<StreamAnswer>
+  read(id: string, stream: OutputChannel, query: OutputQuery, options: { range?: string | undefined; signal: AbortSignal }): Promise<StreamAnswer>
   /** The end of what a task printed, so many bytes of it at most. Without an output it is empty. @throws `storage.unavailable`, `node.unreachable` */
-  tail(id: string, stream: OutputStream, bytes: number): Promise<string>
+  tail(id: string, stream: OutputChannel, bytes: number): Promise<string>
 }
 
 export interface OutputOptions extends OutputSourcesOptions, Pick<FollowOptions, 'maxPollMs' | 'lateMs'> {
@@ -31,7 +32,7 @@ export function createOutput({ tasks, keepDays, maxPollMs, lateMs, ...rest }: Ou
   const sources = createOutputSources(rest)
   const timing = { ...(maxPollMs !== undefined && { maxPollMs }), ...(lateMs !== undefined && { lateMs }) }
 
-  async function find(id: string, stream: OutputStream, query: Pick<OutputQuery, 'instance' | 'follow'>): Promise<Printed> {
+  async function find(id: string, stream: OutputChannel, query: Pick<OutputQuery, 'instance' | 'follow'>): Promise<Printed> {
     const task = await tasks.get(id)
     if (task.items !== null) throw new HakuError('task.is_batch', `The task ${id} is a batch, and its items print each for itself. Name one of them, such as ${id}.1.`)
     const { instance = Math.max(1, task.instance) } = query
@@ -48,7 +49,7 @@ export function createOutput({ tasks, keepDays, maxPollMs, lateMs, ...rest }: Ou
     const isWhole = found ? found.size === undefined || size === null || found.size >= size : size === 0 || !isOver(task, instance)
     if (isWhole) return found
     if (found || isRecent(task.finished)) {
-      const onNode = await sources.openOnNode(printed, part, signal).catch(ignoreHakuError)
+      const onNode = await sources.openOnNode(printed, part, signal)
       if (onNode) found?.bytes.destroy()
       if (onNode ?? found) return onNode ?? found
     }
@@ -104,8 +105,4 @@ const NEVER = new AbortController().signal
 
 function isRecent(finished: string | null): boolean {
   return finished !== null && Math.abs(Date.now() - Date.parse(finished)) < UNSEEN_MS
-}
-
-function ignoreHakuError(error: unknown): undefined {
-  if (!isHakuError(error)) throw error
 }

@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import { errorMessage, systemErrorCode } from '#core/errors.ts'
 import { parseOutputFileName, type SharedPaths } from '#core/paths.ts'
 import { assertMark } from '#core/shared-directory.ts'
-import type { OutputStream } from './executions.ts'
+import type { OutputChannel } from '#core/tasks/channels.ts'
 
 /** Removes the outputs of tasks that ended long ago. */
 export interface Retention {
@@ -52,7 +52,7 @@ export function createRetention({ paths, keepDays, endedBefore, now = Date.now }
     return removed
   }
 
-  async function sweepDirectory(stream: OutputStream, before: number): Promise<number> {
+  async function sweepDirectory(stream: OutputChannel, before: number): Promise<number> {
     const directory = stream === 'stdout' ? paths.outputs : paths.errors
     let removed = 0
     let files = new Map<string, string[]>()

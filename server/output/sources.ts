@@ -2,16 +2,17 @@ import type { Readable } from 'node:stream'
 import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
 import type { SharedPaths } from '#core/paths.ts'
 import { assertMark } from '#core/shared-directory.ts'
+import type { OutputChannel } from '#core/tasks/channels.ts'
 import { openOutput, type OutputPart } from '#core/tasks/output-file.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { Nodes } from '../nodes/nodes.ts'
-import { finalSize, type OutputStream, type PrintingTask } from './executions.ts'
+import { finalSize, type PrintingTask } from './executions.ts'
 
 /** One output of one execution. */
 export interface Printed {
   task: PrintingTask
   instance: number
-  stream: OutputStream
+  stream: OutputChannel
 }
 
 export interface OpenPart {
@@ -26,8 +27,8 @@ export interface OpenPart {
 export interface OutputSources {
   /** `undefined`: there is none (yet). @throws `storage.unavailable`, `node.unreachable` */
   open(printed: Printed, part: OutputPart, signal: AbortSignal): Promise<OpenPart | undefined>
-  /** As a node sees it: what it wrote is there at once, and for an NFS client elsewhere maybe later. @throws `node.unreachable`, `storage.unavailable` */
-  openOnNode(printed: Printed, part: OutputPart, signal: AbortSignal): Promise<OpenPart>
+  /** As a node sees it: what it wrote is there at once, and for an NFS client elsewhere maybe later. `undefined`: no node tells now. */
+  openOnNode(printed: Printed, part: OutputPart, signal: AbortSignal): Promise<OpenPart | undefined>
 }
 
 export interface OutputSourcesOptions {
@@ -47,7 +48,7 @@ export function createOutputSources({ paths, nodes, dispatcher }: OutputSourcesO
     return [...online.filter((hostname) => hostname === own), ...online.filter((hostname) => hostname !== own)].slice(0, MAX_NODES)
   }
 
-  async function openOnNode(printed: Printed, part: OutputPart, signal: AbortSignal): Promise<OpenPart> {
+  async function askNodes(printed: Printed, part: OutputPart, signal: AbortSignal): Promise<OpenPart> {
     const { task, instance, stream } = printed
     const { id } = task
     const { tail, last } = part
@@ -66,12 +67,12 @@ export function createOutputSources({ paths, nodes, dispatcher }: OutputSourcesO
   }
 
   return {
-    openOnNode,
+    openOnNode: (printed, part, signal) => askNodes(printed, part, signal).catch(ignoreHakuError),
     async open(printed, part, signal) {
       try {
         await assertMark(paths.mark)
       } catch (unseen) {
-        return openOnNode(printed, part, signal).catch((error: unknown) => {
+        return askNodes(printed, part, signal).catch((error: unknown) => {
           if (!isHakuError(error, 'node.unreachable')) throw error
           throw new HakuError('node.unreachable', `The Host does not see its shared directory, and no node answers for it. ${errorMessage(unseen)} ${error.message}`, { cause: error })
         })
@@ -79,4 +80,10 @@ export function createOutputSources({ paths, nodes, dispatcher }: OutputSourcesO
       return openOutput(paths[printed.stream](printed.task.id, printed.instance), part)
     },
   }
+}
+
+// --- internal ---
+
+function ignoreHakuError(error: unknown): undefined {
+  if (!isHakuError(error)) throw error
 }

@@ -1,5 +1,5 @@
 import { countIndexes } from '#core/tasks/index-set.ts'
-import { holdsResources, isFinal, type TaskState, taskStates } from '#core/tasks/states.ts'
+import { holdsResources, isFinal, stateWords, type TaskState, taskStates } from '#core/tasks/states.ts'
 import type { BatchRecord, StateCounts, TaskRecord } from './task-record.ts'
 
 /** How many of a batch's items that have a row are in which state and ended with which code: counted on, never counted again. */
@@ -62,7 +62,7 @@ export function batchOutcome(batch: TaskRecord, items: BatchRecord, tally: Batch
   const state = counts.lost ? 'lost' : unsuccessful.length === 1 ? (unsuccessful[0] ?? 'failed') : 'failed'
   if (state === 'killed' && batch.wish === 'kill') return { state, reason: 'user', message: null, exitCode }
   const missed = unsuccessful.reduce((sum, each) => sum + (counts[each] ?? 0), 0)
-  const words = unsuccessful.map((each) => `${counts[each]} ${each.replaceAll('_', ' ')}`).join(', ')
+  const words = unsuccessful.map((each) => `${counts[each]} ${stateWords(each)}`).join(', ')
   return { state, reason: 'items', message: `${missed} of ${items.size} items did not succeed: ${words}.`, exitCode }
 }
 

@@ -1,7 +1,7 @@
 import type { WaitingReason } from '#core/api/schemas.ts'
 import type { VersionMarks } from '../environments/marks.ts'
 import { versionKey } from './load-bytes.ts'
-import { LONGEST_PAUSE_MS } from './retries.ts'
+import { LONGEST_PAUSE_MS } from './try-again.ts'
 import type { TaskRecord } from './task-record.ts'
 
 export interface BlockedOptions {
@@ -9,13 +9,16 @@ export interface BlockedOptions {
   /** What is wrong with a version in the storage. */
   troubleOf(versionKey: string): string | null
   /** What a task waits for of other tasks. */
-  dependencyOf(task: TaskRecord): WaitingReason | null
+  dependencyOf(task: Blockable): WaitingReason | null
 }
+
+/** What of a task says whether it may start. */
+export type Blockable = Pick<TaskRecord, 'id' | 'batch' | 'wish' | 'notBefore' | 'instance' | 'after' | 'environment' | 'version'>
 
 const NOT_BLOCKED: readonly WaitingReason[] = []
 
 /** Why a task may not start yet, whatever the nodes have. Without a reason it is the same array each time. */
-export function blockedBy(task: TaskRecord, now: number, { marks, troubleOf, dependencyOf }: BlockedOptions): readonly WaitingReason[] {
+export function blockedBy(task: Blockable, now: number, { marks, troubleOf, dependencyOf }: BlockedOptions): readonly WaitingReason[] {
   const reasons: (WaitingReason | null)[] = [
     task.wish === 'hold' ? { code: 'hold', message: `It is held. "hakuriver task release ${task.id}" lets it go.` } : null,
     notYet(task, now),
@@ -26,9 +29,14 @@ export function blockedBy(task: TaskRecord, now: number, { marks, troubleOf, dep
   return found.length === 0 ? NOT_BLOCKED : found
 }
 
+/** So many of the batch hold room as may. */
+export function limitReason(parallel: number): WaitingReason {
+  return { code: 'limit', message: `${parallel} of the batch run at a time, and so many do.` }
+}
+
 // --- internal ---
 
-function notYet({ notBefore, instance }: TaskRecord, now: number): WaitingReason | null {
+function notYet({ notBefore, instance }: Blockable, now: number): WaitingReason | null {
   if (notBefore === null || notBefore <= now) return null
   // The clock was set back: no pause is so long.
   if (instance > 0 && notBefore > now + LONGEST_PAUSE_MS) return null
@@ -36,7 +44,7 @@ function notYet({ notBefore, instance }: TaskRecord, now: number): WaitingReason
   return instance === 0 ? { code: 'not_before', message: `It starts at ${time}, or later.` } : { code: 'retry_backoff', message: `Its last execution did not succeed. It is tried again at ${time}.` }
 }
 
-function ofVersion({ environment, version }: TaskRecord, marks: Pick<VersionMarks, 'get'>, troubleOf: BlockedOptions['troubleOf']): WaitingReason | null {
+function ofVersion({ environment, version }: Blockable, marks: Pick<VersionMarks, 'get'>, troubleOf: BlockedOptions['troubleOf']): WaitingReason | null {
   if (environment === null || version === null) return null
   const trouble = troubleOf(versionKey({ environment, version }))
   if (trouble !== null) return { code: 'environment_missing', message: trouble }

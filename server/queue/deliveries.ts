@@ -2,10 +2,11 @@ import { setMaxListeners } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import type { Execution, TaskOrder } from '#core/api/schemas.ts'
 import { errorMessage, type ErrorKind, type HakuError, isHakuError } from '#core/errors.ts'
+import { executionKey } from '#core/tasks/execution-key.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import { judgeReport } from './reports.ts'
-import { tryAgain } from './retries.ts'
+import { tryAgain } from './try-again.ts'
 import type { TaskRecord } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
 
@@ -42,7 +43,7 @@ export function createDeliveries({ store, dispatcher, toOrder }: DeliveriesOptio
   async function take(task: TaskRecord, action: 'run' | 'kill'): Promise<void> {
     const node = task.node ?? ''
     const report = action === 'run' ? await dispatcher.run(node, toOrder(task)) : await dispatcher.kill(node, executionOf(task))
-    if (action === 'kill') killed.add(keyOf(task))
+    if (action === 'kill') killed.add(executionKey(task))
     await store.update(task.id, (record) => {
       const verdict = judgeReport(record, node, report)
       return typeof verdict === 'object' ? verdict : undefined
@@ -51,7 +52,7 @@ export function createDeliveries({ store, dispatcher, toOrder }: DeliveriesOptio
 
   /** What a node says that will not do it. */
   async function refused(task: TaskRecord, action: 'run' | 'kill', error: HakuError): Promise<void> {
-    if (action === 'kill') killed.add(keyOf(task))
+    if (action === 'kill') killed.add(executionKey(task))
     await store.update(task.id, (record) => {
       if (isFinal(record.state) || record.instance !== task.instance) return undefined
       if (action === 'run') return ending(record, { state: 'failed', reason: 'node_refused', message: `The node ${task.node} refused the task: ${error.message}` })
@@ -92,10 +93,11 @@ export function createDeliveries({ store, dispatcher, toOrder }: DeliveriesOptio
 
   // A wish that comes while a delivery is on its way is seen by that delivery's next look at the task; one that comes just
   // as it ends starts the next.
-  store.changes.on('change', (task: TaskRecord, before: TaskRecord) => {
-    if (isFinal(task.state) || task.state === 'queued') killed.delete(keyOf(before))
+  const onChange = (task: TaskRecord, before: TaskRecord) => {
+    if (isFinal(task.state) || task.state === 'queued') killed.delete(executionKey(before))
     else if (nextAction(task, killed)) setImmediate(deliver, task.id)
-  })
+  }
+  store.changes.on('change', onChange)
 
   return {
     deliver,
@@ -115,7 +117,10 @@ export function createDeliveries({ store, dispatcher, toOrder }: DeliveriesOptio
         if (!isHakuError(error, 'task.not_found')) console.error(`[hakuriver] [dispatch] ${node} was told to end execution ${execution.instance} of ${execution.id}, which nobody wants: ${errorMessage(error)}`)
       }
     },
-    close: () => closing.abort(),
+    close() {
+      store.changes.off('change', onChange)
+      closing.abort()
+    },
   }
 }
 
@@ -131,12 +136,8 @@ function executionOf({ id, instance }: TaskRecord): Execution {
   return { id, instance }
 }
 
-function keyOf({ id, instance }: TaskRecord): string {
-  return `${id}-${instance}`
-}
-
 function nextAction(task: TaskRecord, killed: ReadonlySet<string>): 'run' | 'kill' | undefined {
   if (task.node === null || isFinal(task.state)) return undefined
-  if (task.wish === 'kill') return killed.has(keyOf(task)) ? undefined : 'kill'
+  if (task.wish === 'kill') return killed.has(executionKey(task)) ? undefined : 'kill'
   return task.sequence === 0 ? 'run' : undefined
 }

@@ -1,5 +1,5 @@
 import type { Dependency, WaitingReason } from '#core/api/schemas.ts'
-import { isFinal } from '#core/tasks/states.ts'
+import { isFinal, stateWords } from '#core/tasks/states.ts'
 import { createTurns } from '../turns.ts'
 import { batchIdOf, type TaskRecord } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
@@ -7,7 +7,9 @@ import type { TaskStore } from './task-store.ts'
 /** Tasks that wait for others. */
 export interface Dependencies {
   /** What a task that waits for others waits for; `null`: for nobody any more. */
-  reasonOf(task: TaskRecord): WaitingReason | null
+  reasonOf(task: Pick<TaskRecord, 'id' | 'batch'>): WaitingReason | null
+  /** What a task that is not in the queue would wait for of others; `null`: for nobody. */
+  reasonFor(after: readonly Dependency[]): Promise<WaitingReason | null>
   close(): void
 }
 
@@ -52,19 +54,23 @@ export function createDependencies({ store, fail, onFree, guard }: DependenciesO
     }
   }
 
+  async function judgeAll(after: readonly Dependency[]): Promise<(Unmet | null)[]> {
+    return Promise.all(after.map(async (dependency) => judge(dependency, await store.settled(dependency.task), store.live.hasLost(dependency.task))))
+  }
+
   async function assess(id: string): Promise<void> {
     const task = store.live.get(id)
     if (!task || !reasons.has(id)) return
-    const verdicts = await Promise.all(task.after.map(async (dependency) => judge(dependency, await store.settled(dependency.task), store.live.hasLost(dependency.task))))
+    const verdicts = await judgeAll(task.after)
     const impossible = verdicts.find((verdict) => verdict?.isImpossible)
     if (impossible) {
       forget(task)
       await fail(id, impossible.message)
       return
     }
-    const waits = verdicts.find((verdict) => verdict !== null)
-    reasons.set(id, waits ? { code: 'dependency', message: waits.message } : null)
-    if (!waits) onFree()
+    const reason = firstReason(verdicts)
+    reasons.set(id, reason)
+    if (!reason) onFree()
   }
 
   const onAdded = (tasks: readonly TaskRecord[]) => {
@@ -89,6 +95,7 @@ export function createDependencies({ store, fail, onFree, guard }: DependenciesO
       const reason = reasons.get(batch ?? id)
       return reason === undefined ? LOOKING : reason
     },
+    reasonFor: async (after) => firstReason(await judgeAll(after)),
     close() {
       store.changes.off('added', onAdded)
       store.changes.off('change', onChange)
@@ -105,14 +112,20 @@ interface Unmet {
   message: string
 }
 
+/** What can not come true any more goes first. */
+function firstReason(verdicts: readonly (Unmet | null)[]): WaitingReason | null {
+  const unmet = verdicts.find((verdict) => verdict?.isImpossible) ?? verdicts.find((verdict) => verdict !== null)
+  return unmet ? { code: 'dependency', message: unmet.message } : null
+}
+
 /** `null`: it has come true. A task that is only out of sight may still come back and succeed. */
 function judge({ on, task: id }: Dependency, task: TaskRecord | undefined, hasLost: boolean): Unmet | null {
   if (!task) return { isImpossible: true, message: `The task ${id}, which it was to wait for, is not known any more.` }
   const { state } = task
   const wanted = on === 'ok' ? 'succeed' : on === 'fail' ? 'fail' : 'end'
-  if (!isFinal(state)) return { isImpossible: false, message: `Waits for the task ${id} to ${wanted}; it is ${state}.` }
+  if (!isFinal(state)) return { isImpossible: false, message: `Waits for the task ${id} to ${wanted}; it is ${stateWords(state)}.` }
   const isMet = on === 'any' || (on === 'ok') === (state === 'succeeded')
   if (isMet) return null
   if (hasLost) return { isImpossible: false, message: `Waits for the task ${id} to ${wanted}; it is lost with its node, and may come back with it.` }
-  return { isImpossible: true, message: `It was to run once the task ${id} would ${wanted}, and that one ended: ${state.replaceAll('_', ' ')}.` }
+  return { isImpossible: true, message: `It was to run once the task ${id} would ${wanted}, and that one ended: ${stateWords(state)}.` }
 }

@@ -45,6 +45,11 @@ export function decodeEvents(text: string, submitted: string): TaskEvent[] {
   })
 }
 
+/** Who did it, for a person; empty if nobody told who. */
+export function byUser(user = ''): string {
+  return user === '' ? 'user' : `user ${user}`
+}
+
 export function addEvent(events: readonly TaskEvent[], event: TaskEvent): TaskEvent[] {
   if (events.length < MAX_EVENTS) return [...events, event]
   return [...events.slice(0, KEPT_FIRST), ...events.slice(KEPT_FIRST + 1 - MAX_EVENTS), event]

@@ -79,11 +79,6 @@ export function createLiveTasks(): LiveTasks {
   }
 }
 
-/** Who is ahead in the queue: negative if `left` is. */
-export function compareInQueue(left: TaskRecord, right: TaskRecord): number {
-  return right.priority - left.priority || left.rank - right.rank || left.number - right.number
-}
-
 /** Whether something of it waits for a place. */
 export function isWaiting({ state, items }: TaskRecord): boolean {
   return items === null ? state === 'queued' : !isFinal(state) && items.pending.length > 0
@@ -120,4 +115,9 @@ function index(sets: Map<string, Set<string>>, before: string | undefined, after
 
 function records(tasks: ReadonlyMap<string, TaskRecord>, ids: ReadonlySet<string> | undefined): TaskRecord[] {
   return [...(ids ?? [])].flatMap((id) => tasks.get(id) ?? [])
+}
+
+/** Who is ahead in the queue: negative if `left` is. */
+function compareInQueue(left: TaskRecord, right: TaskRecord): number {
+  return right.priority - left.priority || left.rank - right.rank || left.number - right.number
 }

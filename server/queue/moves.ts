@@ -2,6 +2,7 @@ import type { MoveBody } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { Nodes } from '../nodes/nodes.ts'
+import { createTurns } from '../turns.ts'
 import { assertFits, requestOf } from './check-submission.ts'
 import { asked, nameOf } from './controls.ts'
 import { isWaiting } from './live-tasks.ts'
@@ -16,7 +17,7 @@ export interface Moves {
 
 export function createMoves({ store, nodes }: { store: TaskStore; nodes: Pick<Nodes, 'list' | 'find'> }): Moves {
   /** Moves are decided one after the other: each looks at the order that the one before it left. */
-  let last: Promise<unknown> = Promise.resolve()
+  const turns = createTurns()
 
   async function assertWaits(id: string): Promise<TaskRecord> {
     const task = await store.get(id)
@@ -68,11 +69,5 @@ export function createMoves({ store, nodes }: { store: TaskStore; nodes: Pick<No
     return moved
   }
 
-  return {
-    move(id, body, by) {
-      const turn = last.then(() => move(id, body, by))
-      last = turn.catch(() => undefined)
-      return turn
-    },
-  }
+  return { move: (id, body, by) => turns.take('moves', () => move(id, body, by)) }
 }

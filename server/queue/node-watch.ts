@@ -1,4 +1,5 @@
 import type { Execution } from '#core/api/schemas.ts'
+import { executionKey } from '#core/tasks/execution-key.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
 import { type Deliveries, ending } from './deliveries.ts'
@@ -36,14 +37,14 @@ export function watchNodes({ store, nodes, deliveries, onRoom, guard }: NodeWatc
   }
 
   async function compare(node: NodeRecord, executions: readonly Execution[]): Promise<void> {
-    const known = new Set(executions.map(keyOf))
+    const known = new Set(executions.map(executionKey))
     const expected = [...store.live.onNode(node.hostname).filter(({ sequence }) => sequence > 0), ...store.live.lostOn(node.hostname)]
-    const gone = missing.count(node.hostname, expected.filter((task) => !known.has(keyOf(task))))
+    const gone = missing.count(node.hostname, expected.filter((task) => !known.has(executionKey(task))))
     await lose(gone, 'node_forgot', `The node ${node.hostname} does not know the task any more.`)
-    const lost = store.live.lostOn(node.hostname).filter((task) => known.has(keyOf(task)))
+    const lost = store.live.lostOn(node.hostname).filter((task) => known.has(executionKey(task)))
     await Promise.all(lost.map(deliveries.revive))
-    const wanted = new Set([...store.live.onNode(node.hostname), ...lost].map(keyOf))
-    const strangers = executions.filter((execution) => !wanted.has(keyOf(execution)))
+    const wanted = new Set([...store.live.onNode(node.hostname), ...lost].map(executionKey))
+    const strangers = executions.filter((execution) => !wanted.has(executionKey(execution)))
     await Promise.all(unwanted.count(node.hostname, strangers).map((execution) => deliveries.drop(node.hostname, execution)))
   }
 
@@ -65,19 +66,15 @@ export function watchNodes({ store, nodes, deliveries, onRoom, guard }: NodeWatc
 
 // --- internal ---
 
-function keyOf({ id, instance }: Execution): string {
-  return `${id}-${instance}`
-}
-
 /** Those that were told in so many heartbeats of a node one after the other. */
 function createBeatCount() {
   const nodes = new Map<string, Map<string, number>>()
   return {
     count<T extends Execution>(hostname: string, told: readonly T[]): T[] {
       const before = nodes.get(hostname)
-      const now = new Map(told.map((each) => [keyOf(each), (before?.get(keyOf(each)) ?? 0) + 1]))
+      const now = new Map(told.map((each) => [executionKey(each), (before?.get(executionKey(each)) ?? 0) + 1]))
       nodes.set(hostname, now)
-      return told.filter((each) => (now.get(keyOf(each)) ?? 0) >= BEATS)
+      return told.filter((each) => (now.get(executionKey(each)) ?? 0) >= BEATS)
     },
     forget: (hostname: string) => void nodes.delete(hostname),
   }

@@ -2,7 +2,7 @@ import { countIndexes } from '#core/tasks/index-set.ts'
 import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
 import type { LoadBytes, NodeState, PlanInput, WaitingTask } from '../scheduler/types.ts'
 import { placedItems } from './batch-counts.ts'
-import { blockedBy, type BlockedOptions } from './blocked.ts'
+import { blockedBy, type BlockedOptions, limitReason } from './blocked.ts'
 import { requestOf } from './check-submission.ts'
 import { type VersionName, versionKey } from './load-bytes.ts'
 import type { TaskRecord } from './task-record.ts'
@@ -50,7 +50,7 @@ export function createPlanInputs({ store, nodes, loadBytes, ...blocked }: PlanIn
     const wanted = task.items ? countIndexes(task.items.pending) : 1
     const count = reasons.length > 0 ? 0 : Math.min(wanted, allowed)
     if (batchId !== null) left.set(batchId, allowed - count)
-    const all = count === 0 && reasons.length === 0 ? [{ code: 'limit' as const, message: `${task.parallel} of the batch run at a time, and so many do.` }] : reasons
+    const all = count === 0 && reasons.length === 0 && task.parallel !== null ? [limitReason(task.parallel)] : reasons
     const isLasting = task.after.length === 0 && task.parallel === null && (task.notBefore === null || task.notBefore <= now)
     if (before?.task === task && before.waiting.count === count && isSame(before.waiting.blocked, all)) return { ...before, isLasting }
     return { task, isLasting, place: 0, waiting: { ...requestOf(task, task.target), id: task.id, count, version: keyOf(task), timeLimitSeconds: task.timeLimitSeconds, blocked: all } }

@@ -1,6 +1,6 @@
 import type { Execution, TaskReport } from '#core/api/schemas.ts'
 import { canTransition, isFinal } from '#core/tasks/states.ts'
-import { tryAgain } from './retries.ts'
+import { tryAgain } from './try-again.ts'
 import type { Suspicion } from '../environments/verifications.ts'
 import { mayComeBack, type TaskRecord } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'

@@ -2,6 +2,7 @@ import type { SubmitBody } from '#core/api/schemas.ts'
 import { errorMessage } from '#core/errors.ts'
 import type { Versions } from '../environments/versions.ts'
 import { checkSubmission, type SubmissionChecks } from './check-submission.ts'
+import { byUser } from './events.ts'
 import { makeRecords } from './make-records.ts'
 import { createPinning } from './pinning.ts'
 import type { TaskRecord } from './task-record.ts'
@@ -31,9 +32,8 @@ export function createSubmissions({ store, versions, nodes, rules }: Submissions
 
   async function create(body: SubmitBody, user: string, isRepetition = false): Promise<TaskRecord[]> {
     await checkSubmission(body, { nodes, rules, find: store.find, isRepetition })
-    const by = user === '' ? 'user' : `user ${user}`
     const add = async (resolved: Parameters<typeof makeRecords>[0]['resolved']) => {
-      const records = makeRecords({ body, resolved, by, submitter: body.submitter || user, nextNumber: store.nextNumber })
+      const records = makeRecords({ body, resolved, by: byUser(user), submitter: body.submitter || user, nextNumber: store.nextNumber })
       await store.add(records, body.key)
       return records.length > 1 ? records.slice(1) : records
     }

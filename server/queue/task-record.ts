@@ -89,9 +89,14 @@ export function makeRecord(spec: SubmittedSpec, own: Omit<TaskRecord, keyof Subm
   }
 }
 
-export const specKeys = ['name', 'command', 'env', 'mounts', 'cores', 'memoryBytes', 'gpus', 'gpuMemoryBytes', 'user', 'workdir', 'network', 'privileged', 'at', 'after', 'retries', 'timeLimitSeconds', 'signal', 'graceSeconds', 'notifyUrl', 'parallel', 'pack', 'pinned', 'kind', 'arrayIndexes'] as const satisfies readonly (keyof TaskSpec)[]
+const isOfSpec = {
+  name: true, command: true, env: true, mounts: true, cores: true, memoryBytes: true, gpus: true, gpuMemoryBytes: true, user: true, workdir: true, network: true, privileged: true, at: true, after: true,
+  retries: true, timeLimitSeconds: true, signal: true, graceSeconds: true, notifyUrl: true, parallel: true, pack: true, pinned: true, kind: true, arrayIndexes: true,
+} satisfies Record<keyof TaskSpec, true>
+/** All fields of a {@link TaskSpec}. */
+export const specKeys = Object.keys(isOfSpec) as (keyof typeof isOfSpec)[]
 
 /** What of a record was submitted. */
-export function specOf(record: TaskRecord): TaskSpec {
-  return Object.fromEntries(specKeys.map((key) => [key, record[key]])) as unknown as TaskSpec
+export function specOf({ name, command, env, mounts, cores, memoryBytes, gpus, gpuMemoryBytes, user, workdir, network, privileged, at, after, retries, timeLimitSeconds, signal, graceSeconds, notifyUrl, parallel, pack, pinned, kind, arrayIndexes }: TaskRecord): TaskSpec {
+  return { name, command, env, mounts, cores, memoryBytes, gpus, gpuMemoryBytes, user, workdir, network, privileged, at, after, retries, timeLimitSeconds, signal, graceSeconds, notifyUrl, parallel, pack, pinned, kind, arrayIndexes }
 }

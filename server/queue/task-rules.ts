@@ -16,7 +16,7 @@ export interface TaskRules {
   allowPrivileged: boolean
   mounts: readonly string[]
   allowedMounts: readonly string[]
-  /** Of tasks that name none; `null`: the image's. */
+  /** Of tasks in a container that name none; `null`: the image's. */
   user: string | null
   maxOutputBytes: number | null
 }
@@ -48,7 +48,8 @@ export function toOrder(task: TaskRecord, node: NodeRecord | undefined, rules: T
     memoryBytes,
     numaNode,
     gpus: task.gpuIds.map((gpuId) => ({ id: gpuId, uuid: uuidOf(gpuId, node) })),
-    user: task.user ?? rules.user,
+    // A plain process runs as its node's user unless the task names one.
+    user: task.user ?? (environment === null ? null : rules.user),
     workdir,
     network: task.network ?? rules.network,
     privileged: rules.isPrivileged || task.privileged,

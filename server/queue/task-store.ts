@@ -10,7 +10,7 @@ import { batchOutcome, type BatchTally, countChange, countsOf, createTally, goes
 import { addEvent } from './events.ts'
 import { itemOf, withoutPending } from './items.ts'
 import { createLiveTasks, type LiveTasks } from './live-tasks.ts'
-import { batchIdOf, type StateCounts, type TaskRecord } from './task-record.ts'
+import { batchIdOf, type StateCounts, type TaskRecord, type TaskSpec } from './task-record.ts'
 import { createTaskQueries, type TaskQueries } from './task-queries.ts'
 import { createTaskWrites, type TaskChange } from './task-writes.ts'
 import { createTurns } from '../turns.ts'
@@ -218,14 +218,18 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
 
 // --- internal ---
 
+/** What never changes. */
+type FixedKey = keyof TaskSpec | 'id' | 'number' | 'batch' | 'index' | 'variables' | 'hasRow' | 'environment' | 'version' | 'submitter' | 'submitted'
+
 /**
  * A change of anything else is not worth a write: that a node has taken its order. A Host that was started again and does not know gives the order
  * again, and hears the present.
  */
-const keptFields = [
-  'state', 'wish', 'reason', 'message', 'exitCode', 'instance', 'node', 'target', 'priority', 'rank', 'retriesLeft', 'notBefore', 'gpuIds', 'numaNode', 'started', 'finished', 'stdoutBytes', 'stderrBytes',
-  'items', 'events',
-] as const satisfies readonly (keyof TaskRecord)[]
+const isWorthAWrite = {
+  state: true, wish: true, reason: true, message: true, exitCode: true, instance: true, node: true, target: true, priority: true, rank: true, retriesLeft: true, notBefore: true, gpuIds: true, numaNode: true,
+  started: true, finished: true, stdoutBytes: true, stderrBytes: true, items: true, events: true, sequence: false, sync: false,
+} satisfies Record<Exclude<keyof TaskRecord, FixedKey>, boolean>
+const keptFields = (Object.keys(isWorthAWrite) as (keyof typeof isWorthAWrite)[]).filter((field) => isWorthAWrite[field])
 
 /** What a row that came to be was before: it waited, and had none. */
 function itemBefore(item: TaskRecord): TaskRecord {

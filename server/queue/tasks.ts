@@ -13,6 +13,7 @@ import { checkSubmission } from './check-submission.ts'
 import { createControls } from './controls.ts'
 import { createDeliveries } from './deliveries.ts'
 import { createDependencies } from './dependencies.ts'
+import { byUser } from './events.ts'
 import { isWaiting } from './live-tasks.ts'
 import { createVersionLoads } from './load-bytes.ts'
 import { createMoves } from './moves.ts'
@@ -21,13 +22,13 @@ import { createPlacing } from './placing.ts'
 import { previewSubmission } from './preview.ts'
 import { takeReports } from './reports.ts'
 import { repetitionOf } from './rerun.ts'
-import { retryTask } from './retry.ts'
+import { retryTask } from './retry-task.ts'
 import { createSubmissions } from './submissions.ts'
 import { mayComeBack, type TaskRecord } from './task-record.ts'
 import { type TaskRules, toOrder } from './task-rules.ts'
 import type { TaskStore } from './task-store.ts'
 import { toDetails, toTask } from './task-view.ts'
-import { createEndings } from './waiting.ts'
+import { createEndings } from './endings.ts'
 
 /** The queue. `user`: who asks, for people; empty if nobody told. */
 export interface Tasks {
@@ -113,7 +114,7 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
 
     async preview(body) {
       await checkSubmission(body, { nodes, rules, find: store.find })
-      return previewSubmission({ nodes, versions, input: placing.input, waiting: store.live.waiting }, body)
+      return previewSubmission({ nodes, versions, marks, dependencies, troubleOf: loads.troubleOf, input: placing.input, waiting: store.live.waiting }, body)
     },
 
     async get(id, waitSeconds = 0, signal) {
@@ -180,8 +181,4 @@ function isOnlyTaken(after: TaskRecord, before: TaskRecord): boolean {
 
 function isPlaced(task: TaskRecord): boolean {
   return holdsResources(task.state) || mayComeBack(task)
-}
-
-function byUser(user = ''): string {
-  return user === '' ? 'user' : `user ${user}`
 }

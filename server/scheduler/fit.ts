@@ -1,5 +1,6 @@
 import type { WaitingReason } from '#core/api/schemas.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
+import { plural } from '#core/words.ts'
 import type { NodeCapacity, ResourceRequest } from './types.ts'
 
 /** Whether a node could run a request if nothing else ran there, and what it lacks. */
@@ -61,10 +62,6 @@ export function describeRequest(request: ResourceRequest): string {
     ...(gpus > 0 || named.length > 0 ? [gpuCount] : []),
   ]
   return words.length < 2 ? (words[0] ?? 'nothing') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`
-}
-
-export function plural(noun: string, count: number): string {
-  return count === 1 ? noun : `${noun}s`
 }
 
 // --- internal ---

@@ -86,27 +86,32 @@ export function createLine(waiting: readonly WaitingTask[]): Line {
   function update(current: readonly WaitingTask[]): Entry[] | null {
     const gone: Entry[] = []
     let place = 0
-    for (let next = 0; next < current.length; next++, place++) {
+    let next = 0
+    while (next < current.length) {
       const same = equalLength({ tasks, place, current, next })
-      ;[place, next] = [place + same, next + same]
-      const task = current[next]
+      place += same
+      next += same
+      const task = current[next++]
       if (!task) break
       while (place < tasks.length && tasks[place] === undefined) place++
-      if (tasks[place] === task) continue
+      if (tasks[place] === task) {
+        place++
+        continue
+      }
       const before = byId.get(task.id)
       if (before?.task === task) {
         // What stood between is gone. What is not found behind has come forward: the order has changed.
         const found = tasks.indexOf(task, place)
         if (found < 0) return null
         clear(place, found, gone)
-        place = found
+        place = found + 1
         continue
       }
       if (before && entries[place] === before) {
         clear(place, place + 1, gone)
         empty--
       } else if (place < tasks.length) makePlace(place)
-      put(place, task)
+      put(place++, task)
     }
     clear(place, tasks.length, gone)
     for (const entry of gone) if (byId.get(entry.task.id) === entry) byId.delete(entry.task.id)

@@ -1,9 +1,10 @@
 import type { WaitingReason } from '#core/api/schemas.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
+import { plural } from '#core/words.ts'
 import { fit } from './choose.ts'
 import type { Demand } from './demand.ts'
 import type { Fleet } from './fleet.ts'
-import { couldEverFit, describeRequest, missingOn, plural } from './fit.ts'
+import { couldEverFit, describeRequest, missingOn } from './fit.ts'
 import { chooseGpus, suitableGpus } from './gpus.ts'
 import type { Entry, Line } from './line.ts'
 import { hasRoom, type Room } from './room.ts'
@@ -119,5 +120,5 @@ function summarise(rooms: readonly Room[], entry: Entry, judge: Judge): WaitingR
 }
 
 function counted(count: number, what: string): string[] {
-  return count === 0 ? [] : [`${count} ${count === 1 ? 'is' : 'are'} ${what}`]
+  return count === 0 ? [] : [`${count} ${plural('is', count, 'are')} ${what}`]
 }

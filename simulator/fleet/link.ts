@@ -4,6 +4,7 @@ import { hostApi } from '#core/api/host.ts'
 import type { RegisterBody } from '#core/api/schemas.ts'
 import { createClient } from '#core/client/client.ts'
 import { HakuError, isHakuError } from '#core/errors.ts'
+import { executionKey } from '#core/tasks/execution-key.ts'
 import type { Random } from '../random.ts'
 import type { FakeTasks } from './fake-tasks.ts'
 import type { Dice } from './faults.ts'
@@ -122,8 +123,8 @@ export function createFakeLink({ hostUrl, runnerToken, self, tasks, dice, gate, 
     const answer = await ask(() => client.call('reportTasks', { ...call, params, body: { instanceId, reports } }))
     counters.reportCalls += 1
     counters.reports += reports.length
-    const acknowledged = new Set(answer.acknowledged.map(({ id, instance }) => `${id}/${instance}`))
-    tasks.acknowledge(reports.filter(({ id, instance }) => acknowledged.has(`${id}/${instance}`)))
+    const acknowledged = new Set(answer.acknowledged.map(executionKey))
+    tasks.acknowledge(reports.filter((report) => acknowledged.has(executionKey(report))))
     for (const execution of answer.unknown) tasks.disown(execution)
   }
 

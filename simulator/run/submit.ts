@@ -4,7 +4,7 @@ import type { Client } from '#core/client/client.ts'
 import { ENVIRONMENT } from './environment.ts'
 
 /** The smallest task there is. */
-export const PLAIN_TASK = { command: ['true'], environment: ENVIRONMENT, cores: 1 } satisfies Partial<SubmitBody>
+const PLAIN_TASK = { command: ['true'], environment: ENVIRONMENT, cores: 1 } satisfies Partial<SubmitBody>
 
 /** Submits one array. Resolves to its id. */
 export async function submitArray(client: Client<HostApi>, tasks: number): Promise<string> {

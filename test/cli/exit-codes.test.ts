@@ -8,7 +8,7 @@ it.each<[ErrorCode, number]>([
   ['environment.name_invalid', 2],
   ['size.invalid', 2],
   ['config.not_found', 2],
-  ['environment.not_found', 3],
+  ['environment.no_version', 3],
   ['image.not_found', 3],
   ['task.not_found', 3],
   ['auth.required', 4],

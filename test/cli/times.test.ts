@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { formatDuration, parseDuration } from '#cli/framework/durations.ts'
-import { parseFutureTime, parsePastTime } from '#cli/framework/times.ts'
+import { formatDuration, parseDuration } from '#cli/values/durations.ts'
+import { parseFutureTime, parsePastTime } from '#cli/values/times.ts'
 
 describe('durations', () => {
   it.each([

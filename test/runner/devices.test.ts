@@ -1,8 +1,8 @@
 import { mkdtempSync } from 'node:fs'
-import { rm, writeFile } from 'node:fs/promises'
+import { rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { NumaNode } from '#core/api/schemas.ts'
 import type { ContainerSpec, Engine } from '#core/engine/engine.ts'
 import { HakuError } from '#core/errors.ts'
@@ -43,6 +43,15 @@ describe('GPUs of an order', () => {
     expect(await deviceRequest(order, engineWith(root), 'auto')).toMatchObject({ driver: 'nvidia' })
     await writeFile(join(root, 'nvidia.yaml'), 'cdiVersion: 0.6.0\nkind: nvidia.com/gpu\n')
     expect(await deviceRequest(order, engineWith(join(root, 'absent'), root), 'auto')).toMatchObject({ driver: 'cdi' })
+  })
+
+  it('are not asked of CDI where its description can not be read, which is told', async () => {
+    const file = join(root, 'nvidia.yaml')
+    await symlink(file, file)
+    const told = vi.spyOn(console, 'error').mockReturnValue()
+    expect(await deviceRequest(order, engineWith(join(root, 'absent'), root), 'auto')).toMatchObject({ driver: 'nvidia' })
+    expect(told.mock.calls).toEqual([[expect.stringMatching(`${file}.*ELOOP`)]])
+    told.mockRestore()
   })
 })
 

@@ -111,16 +111,12 @@ describe.skipIf(engineMissing !== undefined)('executions of one task', () => {
   it('of a Runner that was frozen end when it wakes up and the Host has decided otherwise', async () => {
     const id = createId()
     await start(id, 1, DEAF, { graceSeconds: 600 })
-    const beats = host.heartbeats.length
     runner.freeze()
-    // It stays silent for longer than any beat: the Host gives the task to another node.
-    await new Promise((resolve) => setTimeout(resolve, 2000))
-    expect(host.heartbeats.length).toBeLessThanOrEqual(beats + 1)
+    // The Host gives the task to another node.
+    await host.untilSilent(5)
     host.knobs.unknown.add(`${id}-1`)
-    const woke = performance.now()
     runner.wake()
-    await expect.poll(() => alive(id), { timeout: 10_000 }).toEqual([])
-    expect(performance.now() - woke).toBeLessThan(10_000)
+    await expect.poll(() => alive(id)).toEqual([])
   })
 
   it('of a Runner that was cut off end when it is back and the Host has decided otherwise', async () => {
@@ -138,7 +134,7 @@ describe.skipIf(engineMissing !== undefined)('executions of one task', () => {
     const id = createId()
     await start(id, 1, ['sh', '-c', 'until [ -e /shared/go ]; do sleep 0.05; done; echo went on'])
     runner.freeze()
-    await new Promise((resolve) => setTimeout(resolve, 1500))
+    await host.untilSilent(5)
     runner.wake()
     await runner.untilLogged(/did not run for some time/)
     await writeFile(join(workspace.paths.data, 'go'), '')

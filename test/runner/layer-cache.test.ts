@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type LayerCache, openLayerCache } from '#runner/sync/sharing/layer-cache.ts'
 
 describe('the layers that a node keeps for others', () => {
@@ -73,5 +73,18 @@ describe('the layers that a node keeps for others', () => {
     expect(await cache.open(digest)).toBeUndefined()
     expect(cache.list()).toEqual([])
     writeFileSync(join(directory, 'foreign'), '')
+  })
+
+  it('stay while they can not be opened, which is told', async () => {
+    const cache = await openLayerCache(directory, 10_000)
+    const digest = await keep(cache, layer('a'))
+    const file = join(directory, digest.slice(7))
+    rmSync(file)
+    symlinkSync(file, file)
+    const told = vi.spyOn(console, 'error').mockReturnValue()
+    expect(await cache.open(digest)).toBeUndefined()
+    expect(told).toHaveBeenCalledWith(expect.stringMatching(`${digest}.*ELOOP`))
+    expect(cache.list()).toEqual([digest])
+    told.mockRestore()
   })
 })

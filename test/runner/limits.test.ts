@@ -155,8 +155,6 @@ describe.skipIf(engineMissing !== undefined)('what a task may have of its node',
       await restart()
       expect(await host.untilFinal(id)).toMatchObject({ state: 'timed_out' })
       expect(performance.now() - before).toBeGreaterThan(4000)
-      // Not as if it had begun anew.
-      expect(performance.now() - before).toBeLessThan(7900)
     })
 
     it('that ran out is remembered by the Runner that comes back', async () => {

@@ -3,7 +3,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { readStatus } from '#runner/processes/proc.ts'
+import { readStatus } from '#runner/linux/proc.ts'
 import { scopeOf } from '#runner/processes/remove.ts'
 import { createScope, type Limits } from '#runner/processes/scope/create.ts'
 import { type CgroupSetup, detectCgroups, listScopes } from '#runner/processes/scope/detect.ts'
@@ -77,13 +77,10 @@ describe('the files of cgroups', () => {
     it('tell what is going on in them', async () => {
       await put('1200\n', PATH, 'cgroup.procs')
       await put('1201\n1202\n', PATH, 'nested', 'cgroup.procs')
-      await put('4096\n', PATH, 'memory.current')
-      await put('usage_usec 2500000\nuser_usec 1\n', PATH, 'cpu.stat')
       await put('low 0\nhigh 0\nmax 7\noom 1\noom_kill 0\n', PATH, 'memory.events')
       const [handle] = listScopes(detect(), 'node').values()
       const scope = openScope(handle ?? { kind: 'group', marks: [] }, undefined)
       expect(scope.pids()).toEqual([1200, 1201, 1202])
-      expect(scope.usage()).toEqual({ memoryBytes: 4096, cpuSeconds: 2.5, processes: 3 })
       expect(scope.outOfMemory()).toBe(false)
       await put('low 0\nhigh 0\nmax 7\noom 1\noom_kill 1\n', PATH, 'memory.events')
       expect(scope.outOfMemory()).toBe(true)
@@ -117,7 +114,7 @@ describe('the files of cgroups', () => {
       const setup = detect({ mounts: mounts() })
       expect(setup).toEqual({
         kind: 'cgroup-v1',
-        hierarchies: { cpu: join(root, 'cpu,cpuacct'), cpuacct: join(root, 'cpu,cpuacct'), memory: join(root, 'with space'), cpuset: join(root, 'cpuset'), systemd: join(root, 'systemd'), unified: join(root, 'unified') },
+        hierarchies: { cpu: join(root, 'cpu,cpuacct'), memory: join(root, 'with space'), cpuset: join(root, 'cpuset'), systemd: join(root, 'systemd'), unified: join(root, 'unified') },
         supervisors: ['cpu,cpuacct', 'with space', 'cpuset', 'systemd', 'unified'].map((name) => join(root, name, 'hakuriver/node/supervisors')),
       } satisfies CgroupSetup)
       expect(await text('cpuset/hakuriver/node/supervisors/cpuset.cpus')).toBe('0-3')

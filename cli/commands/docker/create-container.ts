@@ -1,7 +1,7 @@
 import { assertEnvironmentName } from '#core/names.ts'
 import { parseMount } from '#core/tasks/mounts.ts'
 import { defineCommand } from '../../framework/command.ts'
-import { parseVariables } from '../../framework/variables.ts'
+import { parseVariables } from '../../values/variables.ts'
 
 export const createContainer = defineCommand({
   description: 'Create and start the persistent container of an environment',

@@ -2,9 +2,9 @@ import { assertEnvironmentName } from '#core/names.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
 import { defineCommand } from '../../framework/command.ts'
 import { loginName } from '../../framework/login-name.ts'
-import { wholeNumber } from '../../framework/numbers.ts'
 import { readOption } from '../../framework/options.ts'
 import { usage } from '../../framework/parse.ts'
+import { wholeNumber } from '../../values/numbers.ts'
 
 export const createTar = defineCommand({
   description: 'Package the container of an environment as its newest version',

@@ -2,9 +2,9 @@ import type { FileChange, VersionDiff } from '#core/api/schemas.ts'
 import { assertEnvironmentName, parseVersionNumber, printable } from '#core/names.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
 import { defineCommand } from '../../framework/command.ts'
-import { wholeNumber } from '../../framework/numbers.ts'
 import { readOption } from '../../framework/options.ts'
 import { formatTable, printJson, printLine } from '../../framework/output.ts'
+import { wholeNumber } from '../../values/numbers.ts'
 
 /** Layers of gigabytes are read for it. */
 const TIMEOUT_MS = 30 * 60 * 1000

@@ -2,7 +2,7 @@ import type { SubmitPreview } from '#core/api/schemas.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
 import { formatTable } from '../../framework/output.ts'
 
-/** What a submission would come to, as a table: a row for each task. */
+/** What a submission would come to, as a table: a row for each target, of items the first alone. */
 export function formatPreview({ fileName, tasks }: SubmitPreview): string {
   const header = ['NODE', 'VERSION', 'TO LOAD', 'QUEUE', 'WAITS FOR']
   return formatTable(header, tasks.map(({ node, place, message, syncBytes }) => [

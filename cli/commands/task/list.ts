@@ -1,10 +1,10 @@
 import { quote } from '#core/names.ts'
 import { type TaskState, taskStates } from '#core/tasks/states.ts'
 import { defineCommand } from '../../framework/command.ts'
-import { wholeNumber } from '../../framework/numbers.ts'
 import { readOption } from '../../framework/options.ts'
 import { usage } from '../../framework/parse.ts'
-import { parsePastTime } from '../../framework/times.ts'
+import { wholeNumber } from '../../values/numbers.ts'
+import { parsePastTime } from '../../values/times.ts'
 
 export const listTasks = defineCommand({
   description: 'List tasks and batches, newest first',

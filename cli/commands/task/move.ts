@@ -1,9 +1,9 @@
 import type { MoveBody } from '#core/api/schemas.ts'
 import { parseTarget } from '#core/tasks/targets.ts'
 import { type CommandContext, defineCommand } from '../../framework/command.ts'
-import { wholeNumber } from '../../framework/numbers.ts'
 import { readOption } from '../../framework/options.ts'
 import { usage } from '../../framework/parse.ts'
+import { wholeNumber } from '../../values/numbers.ts'
 import { ids } from './ids.ts'
 
 const args = {
@@ -25,8 +25,7 @@ export const moveTask = defineCommand({
     const body = readMove(context.args)
     const { forTasks } = await import('../../tasks/control.ts')
     // Each goes ahead of the one before it.
-    const id = context.args.first ? context.args.id.toReversed() : context.args.id
-    return forTasks({ ...context.args, id }, (client, one) => client.call('moveTask', { params: { id: one }, body }))
+    return forTasks(context.args, (client, id) => client.call('moveTask', { params: { id }, body }), { lastFirst: context.args.first })
   },
 })
 

@@ -3,7 +3,7 @@ import { defineCommand } from '../../framework/command.ts'
 import { printLine, printObjects, tell } from '../../framework/output.ts'
 import { usage } from '../../framework/parse.ts'
 import { ids } from './ids.ts'
-import { submitArgs } from './submit-args.ts'
+import { submitArgs } from '../../tasks/submit-args.ts'
 
 export const rerunTask = defineCommand({
   description: 'Submit tasks again as new ones: the same version, command, variables, mounts and all',

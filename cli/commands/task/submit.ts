@@ -1,7 +1,7 @@
 import { defineCommand } from '../../framework/command.ts'
 import { printJson, printLine, printObjects, tell } from '../../framework/output.ts'
 import { formatPreview } from './format-preview.ts'
-import { submitArgs } from './submit-args.ts'
+import { submitArgs } from '../../tasks/submit-args.ts'
 
 /** A million lines take their time. */
 const TIMEOUT_MS = 120_000

@@ -34,7 +34,6 @@ export type TaskOrder = z.infer<typeof taskOrder>
 
 /** Which execution is meant. */
 export const executionBody = z.strictObject({ instance: z.int().positive() })
-export type ExecutionBody = z.infer<typeof executionBody>
 export const execution = z.strictObject({ id: taskId, instance: z.int().positive() })
 export type Execution = z.infer<typeof execution>
 

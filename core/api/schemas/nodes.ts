@@ -109,4 +109,3 @@ export type HeartbeatBody = z.infer<typeof heartbeatBody>
 export const heartbeatResponse = z.object({ wantsHoldings: z.boolean() })
 
 export const drainBody = z.strictObject({ reason: z.string().max(1024).default('') })
-export type DrainBody = z.infer<typeof drainBody>

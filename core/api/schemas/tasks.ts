@@ -235,11 +235,10 @@ export const rerunBody = z.strictObject({
 export type RerunBody = z.infer<typeof rerunBody>
 
 /** Why a task that waits does not run, or not on one node. */
-export const waitingCode = z.enum([
+const waitingCode = z.enum([
   'hold', 'not_before', 'dependency', 'limit', 'retry_backoff', 'environment_missing', 'environment_damaged', 'environment_suspected',
   'no_node', 'other_target', 'offline', 'drained', 'no_plain_processes', 'no_such_numa_node', 'no_such_gpu', 'too_small', 'no_room', 'kept_for_other',
 ])
-export type WaitingCode = z.infer<typeof waitingCode>
 export const waitingReason = z.object({ code: waitingCode, message: z.string() })
 export type WaitingReason = z.infer<typeof waitingReason>
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { TaskOrder } from '#core/api/schemas.ts'
 import type { Config } from '#core/config/schema.ts'
 import type { DeviceRequest, Engine } from '#core/engine/engine.ts'
+import { errorMessage, systemErrorCode } from '#core/errors.ts'
 
 const KIND = 'nvidia.com/gpu'
 
@@ -31,7 +32,14 @@ async function findDriver(engine: Pick<Engine, 'info'>): Promise<DeviceRequest['
 }
 
 async function describesGpus(directory: string): Promise<boolean> {
-  const names = await readdir(directory).catch(() => [])
-  const texts = await Promise.all(names.filter((name) => /\.(?:json|ya?ml)$/.test(name)).map((name) => readFile(join(directory, name), 'utf8').catch(() => '')))
+  const names = await readdir(directory).catch((error: unknown) => passOver(directory, error, []))
+  const files = names.filter((name) => /\.(?:json|ya?ml)$/.test(name)).map((name) => join(directory, name))
+  const texts = await Promise.all(files.map((file) => readFile(file, 'utf8').catch((error: unknown) => passOver(file, error, ''))))
   return texts.some((text) => text.includes(KIND))
+}
+
+/** Engines name directories that need not be there. */
+function passOver<T>(path: string, error: unknown, nothing: T): T {
+  if (systemErrorCode(error) !== 'ENOENT') console.error(`[hakuriver] [runner] whether ${path} describes GPUs can not be seen, so they are not asked for through CDI because of it: ${errorMessage(error)}`)
+  return nothing
 }

@@ -1,6 +1,6 @@
 import { isHakuError } from '#core/errors.ts'
-import { readCommand, sendSignal } from '../../processes/proc.ts'
-import { containerPids } from './container-pids.ts'
+import { readCommand, sendSignal } from '../../linux/proc.ts'
+import { containerPids } from '../../linux/container-pids.ts'
 
 /**
  * Whether an Engine refuses a start because it began one before, and forgot.

@@ -1,8 +1,9 @@
-import { mkdir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { errorMessage, HakuError, systemErrorCode } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
 import { LOCAL_TEMP_MOUNT, SHARED_MOUNT } from '#core/paths.ts'
 import { type Mount, parseMount } from '#core/tasks/mounts.ts'
+import { makeDirectory } from '../make-directory.ts'
 import type { ExecutorServices } from '../services.ts'
 import { TaskFailure } from '../task-failure.ts'
 import type { TaskRun } from '../task-run.ts'
@@ -15,9 +16,8 @@ export async function resolveMounts(run: TaskRun, { paths, localTempDir }: Execu
   ]
   try {
     const asked = run.record.order.mounts.map((text) => parseMount(text))
-    // Not recursive: a shared directory that is missing is a mount that is missing.
-    await makeDirectory(paths.data, false)
-    await makeDirectory(localTempDir, true)
+    await makeDirectory(paths.data)
+    await makeDirectory(localTempDir, { recursive: true })
     for (const mount of asked) await assertSource(mount)
     return [...own.filter(({ target }) => !asked.some((mount) => mount.target === target)), ...asked]
   } catch (error) {
@@ -26,17 +26,6 @@ export async function resolveMounts(run: TaskRun, { paths, localTempDir }: Execu
 }
 
 // --- internal ---
-
-async function makeDirectory(path: string, recursive: boolean): Promise<void> {
-  try {
-    await stat(path)
-  } catch {
-    await mkdir(path, { recursive }).catch((error: unknown) => {
-      if (systemErrorCode(error) === 'EEXIST') return
-      throw new HakuError('storage.unavailable', `The directory ${path} can not be made on this node: ${errorMessage(error)}. Is the shared directory mounted?`, { cause: error })
-    })
-  }
-}
 
 async function assertSource({ source, target }: Mount): Promise<void> {
   await stat(source).catch((error: unknown) => {

@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import type { ContainerDetails } from '#core/engine/engine.ts'
 import type { KernelLog, OomKill } from '../../hardware/kernel-log.ts'
+import { KILLED } from '../executor.ts'
 
 /** Tells executions that were ended for want of memory from others. */
 export interface OutOfMemory {
@@ -63,8 +64,6 @@ export function createOutOfMemory({ log, closing }: { log: KernelLog | undefined
 
 // --- internal ---
 
-/** 128 + SIGKILL. */
-const KILLED = 137
 const FLAG_PATIENCE_MS = 600
 const FLAG_POLL_MS = 100
 /** Between the kill and the end of the container, by the clocks of the kernel's log and of the Engine. */

@@ -1,13 +1,11 @@
 import type { TaskOrder } from '#core/api/schemas.ts'
 import type { ContainerSpec } from '#core/engine/engine.ts'
 import { labels, SHARED_MOUNT, taskContainerName } from '#core/paths.ts'
+import { PIDS_LIMIT } from '../limits.ts'
 import { taskVariables } from '../variables.ts'
 import type { TaskRun } from '../task-run.ts'
 import { deviceRequest, gpuVariables } from './gpus.ts'
 import type { ContainerServices } from './services.ts'
-
-/** Many threads, and still a fork bomb does not take the node with it. */
-const PIDS_LIMIT = 32_768
 
 /** The container of one execution. */
 export async function taskSpec({ record }: TaskRun, services: ContainerServices, { image, mounts }: Pick<ContainerSpec, 'image' | 'mounts'>): Promise<ContainerSpec> {

@@ -3,13 +3,14 @@ import { basename } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { type ErrorCode, HakuError, isHakuError } from '#core/errors.ts'
 import { processDirectory, type ProcessPaths, processPaths, SHARED_MOUNT } from '#core/paths.ts'
-import { readStatus } from '../../processes/proc.ts'
-import { watchDirectory } from '../../processes/watch.ts'
-import { executionKey, type TaskRecord } from '../../state/state.ts'
+import { executionKey } from '#core/tasks/execution-key.ts'
+import { readStatus } from '../../linux/proc.ts'
+import { watchDirectory } from '../../linux/watch.ts'
+import type { TaskRecord } from '../../state/state.ts'
 import { createBackoff } from '../../backoff.ts'
 import { untilEngineAnswers } from '../docker/engine-retry.ts'
 import { runningMs } from '../docker/running-time.ts'
-import type { Executor, Exit, Found } from '../executor.ts'
+import { type Executor, type Exit, type Found, KILLED } from '../executor.ts'
 import { TaskFailure } from '../task-failure.ts'
 import type { TaskRun } from '../task-run.ts'
 import { taskVariables } from '../variables.ts'
@@ -59,7 +60,7 @@ export function createItemExecutor(services: PackServices): Executor {
 
   function toItem({ record: { order } }: TaskRun, { directory }: ProcessPaths): ItemOrder {
     const { id, command, workdir, maxOutputBytes, memoryBytes } = order
-    return { directory, taskId: id, command, env: taskVariables(order, hostname), workdir: workdir ?? SHARED_MOUNT, maxOutputBytes, isLimited: memoryBytes !== null }
+    return { directory, taskId: id, command, env: taskVariables(order, hostname), workdir: workdir ?? SHARED_MOUNT, maxOutputBytes, isFirstToGo: memoryBytes !== null }
   }
 
   /** Of the whole container: all that runs in one ends together with it. */
@@ -146,7 +147,7 @@ export function createItemExecutor(services: PackServices): Executor {
 
     runningMs(run) {
       const { containerId: id, pid } = itemOf(run)
-      return runningMs({ id, pid, started: run.record.report.started })
+      return Promise.resolve(runningMs({ id, pid, started: run.record.report.started }))
     },
 
     async signal(run, signal) {
@@ -173,8 +174,6 @@ export function createItemExecutor(services: PackServices): Executor {
 
 // --- internal ---
 
-/** 128 + SIGKILL. */
-const KILLED = 137
 const RETRY_MS = 100
 const KEEPER_LOST = 'The keeper of the item was ended from outside on the node, so the item was ended too.'
 const GONE: readonly ErrorCode[] = ['container.not_running', 'container.not_found']

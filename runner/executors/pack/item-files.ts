@@ -1,11 +1,12 @@
-import { readdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { renameSync, rmSync, writeFileSync } from 'node:fs'
 import { systemErrorCode } from '#core/errors.ts'
-import { parseExecutionName, type ProcessPaths, processPaths } from '#core/paths.ts'
-import { type EndedProcess, FORMAT, readJson, type StartedProcess } from '../../processes/files.ts'
-import { identify, isAlive, type ProcessId } from '../../processes/proc.ts'
-import { readOutput } from '../../processes/read-output.ts'
+import type { ProcessPaths } from '#core/paths.ts'
+import { type EndedProcess, FORMAT, readJson, type StartedProcess } from '../../keeping/files.ts'
+import { identify, isAlive, type ProcessId } from '../../linux/proc.ts'
+import { listOrphans } from '../../keeping/orphans.ts'
+import { readOutput } from '../../keeping/read-output.ts'
 import type { RunnerState } from '../../state/state.ts'
 import type { OutputStream } from '../executor.ts'
 
@@ -68,15 +69,7 @@ export function readItemOutput(paths: ProcessPaths, options: { follow: boolean; 
 
 /** Removes the directories of items that this node's state does not know or has done with. */
 export async function removeOrphanItems(items: string, state: Pick<RunnerState, 'find'>): Promise<void> {
-  const names = await readdir(items).catch((error: unknown) => {
-    if (systemErrorCode(error) === 'ENOENT') return []
-    throw error
-  })
-  for (const name of names) {
-    const execution = parseExecutionName(name)
-    const record = execution && state.find(execution)
-    if (execution && (!record || record.released !== null)) await rm(processPaths(join(items, name)).directory, { recursive: true, force: true })
-  }
+  for (const name of (await listOrphans(items, state)).keys()) await rm(join(items, name), { recursive: true, force: true })
 }
 
 // --- internal ---

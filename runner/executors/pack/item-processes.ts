@@ -1,5 +1,5 @@
-import { innerPid, type ProcessStatus, readEnvironment, readStatus } from '../../processes/proc.ts'
-import { containerPids } from '../docker/container-pids.ts'
+import { innerPid, type ProcessStatus, readEnvironment, readStatus } from '../../linux/proc.ts'
+import { containerPids } from '../../linux/container-pids.ts'
 
 /** Which of the processes in a container are those of one item: what its main process has started, and what has that in its environment. */
 export function itemProcesses(containerId: string, { pid: main, id }: { pid: number; id: string }): ProcessStatus[] {

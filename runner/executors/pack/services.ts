@@ -1,6 +1,6 @@
 import type { ContainerServices } from '../docker/services.ts'
 import type { Executor } from '../executor.ts'
-import type { Keeper } from './keepers.ts'
+import type { Keeper } from './create-keeper.ts'
 import type { WarmContainers } from './warm-containers.ts'
 
 /** What items that share containers lean on. */

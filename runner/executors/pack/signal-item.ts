@@ -3,7 +3,7 @@ import type { SignalName } from '#core/api/schemas.ts'
 import { demultiplex } from '#core/engine/demultiplex.ts'
 import type { Engine } from '#core/engine/engine.ts'
 import { systemErrorCode } from '#core/errors.ts'
-import { innerPid, type ProcessStatus } from '../../processes/proc.ts'
+import { innerPid, type ProcessStatus } from '../../linux/proc.ts'
 import { itemProcesses } from './item-processes.ts'
 
 /** One of those that share a container. */

@@ -12,7 +12,7 @@ import { TaskFailure } from '../task-failure.ts'
 import type { TaskRun } from '../task-run.ts'
 import { type AgentRuntime, PIPES_MOUNT } from './agent/runtime.ts'
 import type { AgentLaunch } from './keeper/protocol.ts'
-import type { Keeper } from './keepers.ts'
+import type { Keeper } from './create-keeper.ts'
 import { parseHandle } from './services.ts'
 import { sharedLimits, warmName, warmSpec } from './spec.ts'
 

@@ -1,12 +1,9 @@
-import { killUntilEmpty, read, readCounter, readNumber, readPids, removeTree, signalAll, until, write } from './cgroup-files.ts'
+import { FREEZE_PATIENCE_MS, killUntilEmpty, read, readCounter, readPids, removeTree, signalAll, until, write } from '../../linux/cgroup-files.ts'
 import type { CgroupV1Handle, Scope } from './scope.ts'
-
-/** Until all of a large tree have come to rest. */
-const FREEZE_PATIENCE_MS = 2000
 
 /** A cgroup in each of several hierarchies, with the same processes in all of them. */
 export function createCgroupV1({ directories }: CgroupV1Handle): Scope {
-  const { freezer, memory, cpuacct } = directories
+  const { freezer, memory } = directories
   const all = Object.values(directories)
   // Which one does not matter.
   const members = freezer ?? all[0] ?? ''
@@ -33,20 +30,9 @@ export function createCgroupV1({ directories }: CgroupV1Handle): Scope {
     freeze: () => setFrozen(true),
     thaw: () => setFrozen(false),
     isFrozen: () => freezer !== undefined && read(freezer, 'freezer.state') !== 'THAWED',
-    usage: () => ({
-      memoryBytes: memory === undefined ? null : readNumber(memory, 'memory.usage_in_bytes'),
-      cpuSeconds: cpuacct === undefined ? null : seconds(readNumber(cpuacct, 'cpuacct.usage')),
-      processes: pids().length,
-    }),
     outOfMemory: () => memory !== undefined && (readCounter(memory, 'memory.oom_control', 'oom_kill') ?? 0) > 0,
     async remove() {
       for (const directory of all) await removeTree(directory)
     },
   }
-}
-
-// --- internal ---
-
-function seconds(nanoseconds: number | null): number | null {
-  return nanoseconds === null ? null : nanoseconds / 1e9
 }

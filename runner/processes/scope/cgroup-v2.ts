@@ -1,10 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { killUntilEmpty, read, readCounter, readNumber, readPids, removeTree, signalAll, until, write } from './cgroup-files.ts'
+import { FREEZE_PATIENCE_MS, killUntilEmpty, read, readCounter, readPids, removeTree, signalAll, until, write } from '../../linux/cgroup-files.ts'
 import type { CgroupV2Handle, Scope } from './scope.ts'
-
-/** Until all of a large tree have come to rest. */
-const FREEZE_PATIENCE_MS = 2000
 
 /** One cgroup with all controllers. */
 export function createCgroupV2({ directory }: CgroupV2Handle): Scope {
@@ -31,18 +28,7 @@ export function createCgroupV2({ directory }: CgroupV2Handle): Scope {
     freeze: () => setFrozen(true),
     thaw: () => setFrozen(false),
     isFrozen: () => read(directory, 'cgroup.freeze') === '1',
-    usage: () => ({
-      memoryBytes: readNumber(directory, 'memory.current'),
-      cpuSeconds: seconds(readCounter(directory, 'cpu.stat', 'usage_usec')),
-      processes: pids().length,
-    }),
     outOfMemory: () => (readCounter(directory, 'memory.events', 'oom_kill') ?? 0) > 0,
     remove: () => removeTree(directory),
   }
-}
-
-// --- internal ---
-
-function seconds(microseconds: number | null): number | null {
-  return microseconds === null ? null : microseconds / 1e6
 }

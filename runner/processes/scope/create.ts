@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { errorMessage } from '#core/errors.ts'
-import { read, write } from './cgroup-files.ts'
+import { read, write } from '../../linux/cgroup-files.ts'
 import type { CgroupSetup } from './detect.ts'
 import { type CgroupV1Handle, type CgroupV2Handle, type Controller, CONTROLLERS, type ScopeHandle } from './scope.ts'
 

@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { errorMessage } from '#core/errors.ts'
 import { processCgroup } from '#core/paths.ts'
-import { read, write } from './cgroup-files.ts'
+import { read, write } from '../../linux/cgroup-files.ts'
 import { type CgroupV1Handle, type Controller, CONTROLLERS, type ScopeHandle } from './scope.ts'
 
 /** What this node has to hold processes with. */

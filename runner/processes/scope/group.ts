@@ -1,5 +1,5 @@
-import { listProcesses, type ProcessId, readEnvironment, readStatus, sendSignal } from '../proc.ts'
-import { until } from './cgroup-files.ts'
+import { listProcesses, type ProcessId, readEnvironment, readStatus, sendSignal } from '../../linux/proc.ts'
+import { FREEZE_PATIENCE_MS, until } from '../../linux/cgroup-files.ts'
 import type { GroupHandle, Scope } from './scope.ts'
 
 /**
@@ -39,11 +39,10 @@ export function createGroup({ marks }: GroupHandle, main: ProcessId | undefined)
     },
     async freeze() {
       signalGrowing('SIGSTOP')
-      await until(isFrozen, STOP_PATIENCE_MS)
+      await until(isFrozen, FREEZE_PATIENCE_MS)
     },
     thaw: () => Promise.resolve(signalGrowing('SIGCONT')),
     isFrozen,
-    usage: () => ({ memoryBytes: null, cpuSeconds: null, processes: pids().length }),
     outOfMemory: () => false,
     remove: () => Promise.resolve(),
   }
@@ -52,8 +51,6 @@ export function createGroup({ marks }: GroupHandle, main: ProcessId | undefined)
 // --- internal ---
 
 const ROUNDS = 50
-/** A signal takes its time to arrive. */
-const STOP_PATIENCE_MS = 2000
 
 function findPids(marks: readonly string[], main: ProcessId | undefined): number[] {
   const all = listProcesses().filter(({ isZombie }) => !isZombie)

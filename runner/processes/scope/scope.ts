@@ -1,5 +1,5 @@
-import type { ProcessId } from '../proc.ts'
-import { write } from './cgroup-files.ts'
+import type { ProcessId } from '../../linux/proc.ts'
+import { write } from '../../linux/cgroup-files.ts'
 import { createCgroupV1 } from './cgroup-v1.ts'
 import { createCgroupV2 } from './cgroup-v2.ts'
 import { createGroup } from './group.ts'
@@ -18,18 +18,10 @@ export interface Scope {
   freeze(): Promise<void>
   thaw(): Promise<void>
   isFrozen(): boolean
-  usage(): ScopeUsage
   /** Whether the kernel has ended a process of it for want of memory. */
   outOfMemory(): boolean
   /** Takes back what was made for it. Nothing runs in it any more. Idempotent. */
   remove(): Promise<void>
-}
-
-/** `null`: nobody counts it. */
-export interface ScopeUsage {
-  memoryBytes: number | null
-  cpuSeconds: number | null
-  processes: number
 }
 
 /** A scope on the disk: where it is. */
@@ -56,7 +48,7 @@ export interface GroupHandle {
 }
 
 /** `systemd`, `unified`: where systemd keeps its units. Who stays there with the Runner ends with the Runner's unit. */
-export const CONTROLLERS = ['cpu', 'cpuacct', 'memory', 'pids', 'freezer', 'cpuset', 'systemd', 'unified'] as const
+export const CONTROLLERS = ['cpu', 'memory', 'pids', 'freezer', 'cpuset', 'systemd', 'unified'] as const
 export type Controller = (typeof CONTROLLERS)[number]
 
 /** @param main the process that was started; `undefined`: not known (yet) */

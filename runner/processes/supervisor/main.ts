@@ -1,11 +1,14 @@
 import { rmSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
-import { errorMessage, systemErrorCode } from '#core/errors.ts'
+import { errorMessage } from '#core/errors.ts'
 import { processPaths, type ProcessPaths } from '#core/paths.ts'
-import { CHANNELS, claim, type EndedProcess, FORMAT, type ProcessOrder, readJson, writeJson } from '../files.ts'
-import { identify } from '../proc.ts'
+import { outputChannels } from '#core/tasks/channels.ts'
+import { claim, type EndedProcess, FORMAT, readJson, writeJson } from '../../keeping/files.ts'
+import { untilWritten } from '../../keeping/write.ts'
+import { StartFailure } from '../../linux/command.ts'
+import { identify } from '../../linux/proc.ts'
+import type { ProcessOrder } from '../order.ts'
 import { leaveScope, openScope } from '../scope/scope.ts'
-import { StartFailure } from './command.ts'
 import { keepOutput, type OutputKeeper } from './output.ts'
 import { adoptProcess, type Ending, startProcess, type Supervised } from './start.ts'
 
@@ -18,7 +21,6 @@ import { adoptProcess, type Ending, startProcess, type Supervised } from './star
 const KILL_PATIENCE_MS = 10_000
 /** Whoever holds the output open then was never part of the task. */
 const OUTPUT_PATIENCE_MS = 5000
-const RETRY_MS = 1000
 
 async function main([directory = '', generation = '']: string[]): Promise<void> {
   // Only its process ends it: not the terminal of the Runner, nor the stop of a unit.
@@ -30,7 +32,7 @@ async function main([directory = '', generation = '']: string[]): Promise<void> 
   const output = keepOutput(paths, order.maxOutputBytes)
   const ended = await supervise(paths, order, output, generation === '1')
   await untilWritten(() => writeJson(paths.ended, ended))
-  for (const channel of CHANNELS) rmSync(paths.pipe(channel), { force: true })
+  for (const channel of outputChannels) rmSync(paths.pipe(channel), { force: true })
 }
 
 async function supervise(paths: ProcessPaths, order: ProcessOrder, output: OutputKeeper, isFirst: boolean): Promise<EndedProcess> {
@@ -64,20 +66,6 @@ async function finish(order: ProcessOrder, output: OutputKeeper, id: Supervised[
   const stuck = left === 0 ? null : `${left} of its processes can not be ended, not even by SIGKILL.`
   if (left === 0) await scope.remove().catch((error: unknown) => console.error(errorMessage(error)))
   return { format: FORMAT, exitCode, finished, outOfMemory, failure: null, note: [note, stuck].filter(Boolean).join(' ') || null }
-}
-
-/** A disk that is full now may have room later, and until then nothing may be forgotten. */
-async function untilWritten(write: () => void): Promise<void> {
-  for (;;) {
-    try {
-      return write()
-    } catch (error) {
-      // Nobody waits for it: the directory was removed.
-      if (systemErrorCode(error) === 'ENOENT') return
-      console.error(errorMessage(error))
-    }
-    await setTimeout(RETRY_MS)
-  }
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {

@@ -4,10 +4,11 @@ import { constants } from 'node:os'
 import { statSync, writeFileSync } from 'node:fs'
 import { errorMessage } from '#core/errors.ts'
 import type { ProcessPaths } from '#core/paths.ts'
-import { type EndedProcess, FORMAT, type ProcessOrder, readJson, type StartedProcess, writeJson } from '../files.ts'
-import { identify, isAlive, type ProcessId } from '../proc.ts'
+import { type EndedProcess, FORMAT, readJson, type StartedProcess, writeJson } from '../../keeping/files.ts'
+import { explainSpawnError, findProgram, StartFailure } from '../../linux/command.ts'
+import { identify, isAlive, type ProcessId } from '../../linux/proc.ts'
+import type { ProcessOrder } from '../order.ts'
 import { enterScope, leaveScope, openScope } from '../scope/scope.ts'
-import { explainSpawnError, findProgram, StartFailure } from './command.ts'
 import type { OutputKeeper } from './output.ts'
 
 export type Ending = Pick<EndedProcess, 'exitCode' | 'note'>
@@ -26,7 +27,7 @@ export async function startProcess(paths: ProcessPaths, order: ProcessOrder, { w
   const file = findProgram(order)
   const child = spawnInScope(order, file, writers)
   const failed = once(child, 'error').then(([error]) => error as unknown)
-  if (child.pid === undefined) throw explainSpawnError(await failed, file, order)
+  if (child.pid === undefined) throw explainSpawnError(await failed, file, order.user)
   const ended = once(child, 'exit').then(([code, signal]) => ({ exitCode: (code as number | null) ?? 128 + constants.signals[signal as NodeJS.Signals], note: null }))
   // It can not be gone yet: nobody but us can take note of its end.
   const id = identify(child.pid)
@@ -67,7 +68,7 @@ function spawnInScope({ scope, command: [name = '', ...parameters], workdir, env
   try {
     return spawn(file, parameters, { argv0: name, cwd: workdir, env, detached: true, stdio: ['ignore', writers.stdout, writers.stderr], ...user })
   } catch (error) {
-    throw explainSpawnError(error, file, { user })
+    throw explainSpawnError(error, file, user)
   } finally {
     leaveScope(scope)
     protectSelf()

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
+import { errorMessage, systemErrorCode } from '#core/errors.ts'
 import { createId } from '#core/ids.ts'
 
 /** Layers as plain tars on the disk of this node, to give to other nodes. */
@@ -55,8 +56,9 @@ export async function openLayerCache(directory: string, limitBytes: number): Pro
         await utimes(pathOf(digest), new Date(), new Date())
         const handle = await open(pathOf(digest))
         return handle.createReadStream({ highWaterMark: READ_BYTES })
-      } catch {
-        digests.delete(digest)
+      } catch (error) {
+        if (systemErrorCode(error) === 'ENOENT') digests.delete(digest)
+        else console.error(`[hakuriver] [runner] the layer ${digest} can not be given to another node: ${errorMessage(error)}`)
         return undefined
       }
     },

@@ -44,6 +44,7 @@ export async function canReadTrees(): Promise<boolean> {
     const [version] = await Promise.all([text(tar.stdout), once(tar, 'close')])
     return version.includes('GNU tar')
   } catch {
+    // There is no tar at all.
     return false
   }
 }

@@ -2,10 +2,11 @@ import { EventEmitter, once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { json } from 'node:stream/consumers'
+import { setTimeout } from 'node:timers/promises'
 import type { Execution, HeartbeatBody, RegisterBody, TaskReport } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
 import { sendProblem } from '#core/http/problems.ts'
-import { executionKey } from '#runner/state/state.ts'
+import { executionKey } from '#core/tasks/execution-key.ts'
 
 /** A small model of a Host: it takes registrations, beats and reports, and fails on demand. */
 export interface StubHost {
@@ -32,6 +33,8 @@ export interface StubHost {
   /** The first report of `id` that is final; of its first instance unless said. */
   untilFinal(id: string, instance?: number): Promise<TaskReport>
   untilState(id: string, state: TaskReport['state'], instance?: number): Promise<TaskReport>
+  /** Resolves once so many beats in a row have not come. */
+  untilSilent(beats: number): Promise<void>
   /** Stops listening, and cuts what is open. */
   stop(): Promise<void>
   /** Listens on the same port again. */
@@ -44,6 +47,7 @@ const PATIENCE_MS = 45_000
 export async function startStubHost(port = 0): Promise<StubHost> {
   const changes = new EventEmitter().setMaxListeners(0)
   let server = await listen(port)
+  let lastBeat = performance.now()
 
   function listen(wanted: number): Promise<Server> {
     const created = createServer((request, response) => {
@@ -65,6 +69,7 @@ export async function startStubHost(port = 0): Promise<StubHost> {
     if (host.knobs.isForgetful) throw new HakuError('node.not_found', 'There is no such node.')
     if (request.url?.endsWith('/heartbeat')) {
       host.heartbeats.push(body as HeartbeatBody)
+      lastBeat = performance.now()
       return void send(200, { wantsHoldings: host.knobs.wantsHoldings })
     }
     const { reports } = body as { reports: TaskReport[] }
@@ -98,6 +103,10 @@ export async function startStubHost(port = 0): Promise<StubHost> {
       const find = () => host.reports.findLast((report) => report.id === id && report.instance === instance)
       await host.until(`${id} to be ${state}`, () => find()?.state === state)
       return find() as TaskReport
+    },
+    async untilSilent(beats) {
+      const left = () => lastBeat + beats * host.knobs.heartbeatSeconds * 1000 - performance.now()
+      while (left() > 0) await setTimeout(left())
     },
     async stop() {
       const closed = once(server, 'close')

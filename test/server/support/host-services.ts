@@ -22,7 +22,7 @@ import { createOutput } from '#server/output/output.ts'
 import { createTaskStore } from '#server/queue/task-store.ts'
 import { taskRules } from '#server/queue/task-rules.ts'
 import { createTasks } from '#server/queue/tasks.ts'
-import { createNodeModel } from '../node-model.ts'
+import { createNodeModel } from './node-model.ts'
 
 /** The services of a Host for versions and tasks, over a directory and a model of the nodes: everything that needs no Engine. */
 export async function createHostServices(directory: string) {

@@ -18,7 +18,7 @@ import { type TaskRules, taskRules } from '#server/queue/task-rules.ts'
 import { createTaskStore } from '#server/queue/task-store.ts'
 import { createTasks } from '#server/queue/tasks.ts'
 import { manifestWith } from '#test/support/environments.ts'
-import { createNodeModel } from '../node-model.ts'
+import { createNodeModel } from './node-model.ts'
 
 /** The queue of a Host over a directory and a model of the nodes. The environment `my-env` has the version 7. */
 export async function createQueueHost(rules: Partial<TaskRules> = {}) {

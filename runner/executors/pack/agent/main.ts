@@ -4,7 +4,7 @@ import { closeSync, constants, openSync, statSync, writeFileSync } from 'node:fs
 import { constants as system } from 'node:os'
 import { createInterface } from 'node:readline'
 import { errorMessage } from '#core/errors.ts'
-import { explainSpawnError, findProgram, StartFailure } from '../../../processes/supervisor/command.ts'
+import { explainSpawnError, findProgram, StartFailure } from '../../../linux/command.ts'
 import type { AgentEvent, AgentOrder } from './protocol.ts'
 
 /**
@@ -37,7 +37,7 @@ async function spawnItem({ item, command, env: own, workdir, stdout, stderr, isF
   try {
     const child = spawn(file, command.slice(1), { argv0: command[0] ?? '', cwd: workdir, env, detached: true, stdio: ['ignore', ...outputs] })
     const failed = once(child, 'error').then(([error]) => error as unknown)
-    if (child.pid === undefined) throw explainSpawnError(await failed, file, { user: null })
+    if (child.pid === undefined) throw explainSpawnError(await failed, file, null)
     if (isFirstToGo) expose(child.pid)
     child.once('exit', (code, signal) => say({ item, exitCode: code ?? 128 + system.signals[signal as NodeJS.Signals] }))
     return child

@@ -1,4 +1,4 @@
-import type { EndedProcess } from '../../../processes/files.ts'
+import type { EndedProcess } from '../../../keeping/files.ts'
 
 /** What a keeper and its agent in a container tell each other: a line of JSON each, over the agent's input and output. */
 

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { basename } from 'node:path'
 import { promisify } from 'node:util'
 import type { Mount } from '#core/tasks/mounts.ts'
+import { SMALL_NODE } from '../../../keeping/small-node.ts'
 
 /** What the agent needs to run in any image, whatever libraries that has: our own Node, its libraries and their loader, seen through mounts. */
 export interface AgentRuntime {
@@ -11,13 +12,10 @@ export interface AgentRuntime {
 }
 
 /** Where containers see what is ours. Pipes of items are below it. */
-export const AGENT_MOUNT = '/.hakuriver'
+const AGENT_MOUNT = '/.hakuriver'
 export const PIPES_MOUNT = `${AGENT_MOUNT}/pipes`
 
-/** Small, and few threads: its memory counts as that of its items. */
-const FLAGS = ['--v8-pool-size=0', '--max-semi-space-size=1']
-
-/** @param program file of the agent: see `build/supervisor.mjs`. @throws if it can not be found out what this Node needs */
+/** @param program file of the agent: see `build/helpers.mjs`. @throws if it can not be found out what this Node needs */
 export async function findRuntime(program: string): Promise<AgentRuntime> {
   const { libraries, loader } = parseLibraries(await listLibraries(process.execPath))
   const node = mountOf(process.execPath, `${AGENT_MOUNT}/node`)
@@ -26,7 +24,8 @@ export async function findRuntime(program: string): Promise<AgentRuntime> {
   const load = loader === undefined ? [] : [`${directory}/${basename(loader)}`, '--library-path', directory]
   return {
     mounts: [node, agent, ...[...libraries, ...(loader === undefined ? [] : [loader])].map((file) => mountOf(file, `${directory}/${basename(file)}`))],
-    command: [...load, node.target, ...FLAGS, agent.target],
+    // Its memory counts as that of its items.
+    command: [...load, node.target, ...SMALL_NODE, agent.target],
   }
 }
 

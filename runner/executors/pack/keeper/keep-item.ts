@@ -1,9 +1,11 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Socket } from 'node:net'
 import type { Engine } from '#core/engine/engine.ts'
-import { errorMessage, HakuError, systemErrorCode } from '#core/errors.ts'
+import { HakuError } from '#core/errors.ts'
 import { processPaths } from '#core/paths.ts'
-import { CHANNELS, type EndedProcess } from '../../../processes/files.ts'
+import { outputChannels } from '#core/tasks/channels.ts'
+import type { EndedProcess } from '../../../keeping/files.ts'
+import { untilWritten } from '../../../keeping/write.ts'
 import { claimItem, unclaimItem, writeEnd, writeStart } from '../item-files.ts'
 import { outerPid } from '../item-processes.ts'
 import { killItem } from '../signal-item.ts'
@@ -38,7 +40,7 @@ export async function keepItem({ engine, agents }: { engine: Engine; agents: Age
   const pair = await pipes.take()
   const open = pair.open()
   try {
-    const { command, env, workdir, isLimited: isFirstToGo } = order
+    const { command, env, workdir, isFirstToGo } = order
     const item = agent.start({ command, env, workdir, isFirstToGo, ...pair.inside })
     const started = await item.started
     if (started && 'failure' in started) {
@@ -51,7 +53,7 @@ export async function keepItem({ engine, agents }: { engine: Engine; agents: Age
     writeStart(paths, pid)
     onStarted()
     const sources = open.read()
-    const copied = Promise.all(CHANNELS.map((channel) => output.copy(channel, sources[channel])))
+    const copied = Promise.all(outputChannels.map((channel) => output.copy(channel, sources[channel])))
     const exitCode = await item.exited
     // What it has started ends with it, as in a container of its own.
     await killItem(engine, { containerId, pid: pid ?? 0, id: order.taskId })
@@ -66,7 +68,6 @@ export async function keepItem({ engine, agents }: { engine: Engine; agents: Age
 
 /** Whoever holds the output open then was never part of the item. */
 const OUTPUT_PATIENCE_MS = 3000
-const RETRY_MS = 1000
 const AGENT_LOST = 'The container that items share, or the agent in it, ended while the item ran.'
 
 /** By their directory. */
@@ -84,17 +85,4 @@ async function endCopies(copied: Promise<unknown>, sources: readonly Socket[]): 
   for (const source of sources) source.destroy()
   await copied
   return isAll
-}
-
-async function untilWritten(write: () => void): Promise<void> {
-  for (;;) {
-    try {
-      return write()
-    } catch (error) {
-      // Nobody waits for it: the directory was removed.
-      if (systemErrorCode(error) === 'ENOENT') return
-      console.error(errorMessage(error))
-    }
-    await setTimeout(RETRY_MS)
-  }
 }

@@ -1,28 +1,26 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { setTimeout } from 'node:timers/promises'
 import { errorMessage } from '#core/errors.ts'
 import type { ProcessPaths } from '#core/paths.ts'
-import { CHANNELS, type Channel } from '../../../processes/files.ts'
+import { type OutputChannel, outputChannels } from '#core/tasks/channels.ts'
+import { createOutputWriter } from '../../../keeping/write.ts'
 
 /** Keeps what an item prints on the node's disk. */
 export interface KeptOutput {
   /** Copies a channel to its end. Never rejects. */
-  copy(channel: Channel, source: AsyncIterable<Buffer>): Promise<void>
+  copy(channel: OutputChannel, source: AsyncIterable<Buffer>): Promise<void>
   close(): Promise<void>
 }
-
-/** A full disk is looked at again after this time; the item waits meanwhile. */
-const RETRY_MS = 1000
 
 /** @param maxBytes of each channel; one more is kept, which tells that there was more */
 export async function openOutput(paths: ProcessPaths, maxBytes: number | null): Promise<KeptOutput> {
   const handles: FileHandle[] = []
-  for (const channel of CHANNELS) handles.push(await open(paths.output(channel), constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600))
-  const handleOf = (channel: Channel) => handles[CHANNELS.indexOf(channel)] as FileHandle
+  for (const channel of outputChannels) handles.push(await open(paths.output(channel), constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600))
+  const handleOf = (channel: OutputChannel) => handles[outputChannels.indexOf(channel)] as FileHandle
   return {
     async copy(channel, source) {
-      const write = createWriter(handleOf(channel), paths.output(channel), maxBytes === null ? Infinity : maxBytes + 1)
+      const handle = handleOf(channel)
+      const write = createOutputWriter({ file: paths.output(channel), size: 0, maxBytes, write: async (bytes) => (await handle.write(bytes)).bytesWritten })
       try {
         for await (const chunk of source) await write(chunk)
       } catch (error) {
@@ -33,26 +31,5 @@ export async function openOutput(paths: ProcessPaths, maxBytes: number | null): 
     async close() {
       for (const handle of handles) await handle.close()
     },
-  }
-}
-
-// --- internal ---
-
-function createWriter(handle: FileHandle, file: string, maxBytes: number): (chunk: Buffer) => Promise<void> {
-  let room = maxBytes
-  let problem: string | undefined
-  return async (chunk) => {
-    for (let rest = chunk.subarray(0, Math.min(room, chunk.length)); rest.length > 0; ) {
-      try {
-        const { bytesWritten } = await handle.write(rest)
-        room -= bytesWritten
-        rest = rest.subarray(bytesWritten)
-      } catch (error) {
-        const message = errorMessage(error)
-        if (message !== problem) console.error(`${file}: ${message}`)
-        problem = message
-        await setTimeout(RETRY_MS)
-      }
-    }
   }
 }

@@ -3,20 +3,20 @@ import { closeSync, constants, openSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { CHANNELS, type Channel } from '../../../processes/files.ts'
+import { type OutputChannel, outputChannels } from '#core/tasks/channels.ts'
 import { PIPES_MOUNT } from '../agent/runtime.ts'
 
 /** Two named pipes for the outputs of an item. It may open them again, by the names /dev/stdout and /dev/stderr. */
 export interface PipePair {
   /** As the container sees them. */
-  inside: Record<Channel, string>
+  inside: Record<OutputChannel, string>
   /** Opens the ends that are read, before anybody writes, so that nothing is lost. */
   open(): OpenPipes
 }
 
 export interface OpenPipes {
   /** To be called once somebody has opened the other ends: until then a pipe is at its end. */
-  read(): Record<Channel, Socket>
+  read(): Record<OutputChannel, Socket>
   /** Instead of it. */
   close(): void
 }
@@ -38,7 +38,7 @@ export function createPipes(directory: string): Pipes {
   async function make(): Promise<void> {
     // Another keeper may make some in the same directory.
     const names = Array.from({ length: AT_ONCE }, () => `${process.pid}-${count++}`)
-    await promisify(execFile)('mkfifo', ['-m', '666', ...names.flatMap((name) => CHANNELS.map((channel) => join(directory, `${name}.${channel}`)))])
+    await promisify(execFile)('mkfifo', ['-m', '666', ...names.flatMap((name) => outputChannels.map((channel) => join(directory, `${name}.${channel}`)))])
     free.push(...names.map((name) => createPair(directory, name)))
   }
 

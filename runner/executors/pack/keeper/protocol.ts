@@ -1,5 +1,5 @@
 import type { ErrorCode } from '#core/errors.ts'
-import type { EndedProcess } from '../../../processes/files.ts'
+import type { EndedProcess } from '../../../keeping/files.ts'
 
 /**
  * What the Runner and a keeper of items tell each other: a line of JSON each, while both live. What must outlive them is in
@@ -28,8 +28,8 @@ export interface ItemOrder {
   workdir: string
   /** Of each channel; one more is kept, which tells that there was more. `null`: no limit. */
   maxOutputBytes: number | null
-  /** Its memory is limited. */
-  isLimited: boolean
+  /** Its memory is limited: see `AgentOrder`. */
+  isFirstToGo: boolean
 }
 
 /** `item` left out: see whether the agent comes up. */

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { errorMessage } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
-import { tell } from './output.ts'
-import { usage } from './parse.ts'
+import { tell } from '../framework/output.ts'
+import { usage } from '../framework/parse.ts'
 
 /** `NAME=VALUE` of each `--env`; a later one of the same name wins, as in `docker run`. @throws `usage.invalid` */
 export function parseVariables(texts: readonly string[]): Record<string, string> {

@@ -1,6 +1,7 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { readPids } from '../../processes/scope/cgroup-files.ts'
+import { readPids } from './cgroup-files.ts'
+import { listPids, readCgroups } from './proc.ts'
 
 /** All processes of a container, as this machine counts; none if it has ended, or is not to be seen from here. */
 export function containerPids(containerId: string): number[] {
@@ -21,7 +22,7 @@ const directories = new Map<string, string>()
 
 /** Whatever driver made it: by the cgroups that its own processes name. */
 function findCgroup(containerId: string): string | undefined {
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+  for (const pid of listPids()) {
     const found = readCgroups(pid).filter((line) => line.includes(containerId)).flatMap(directoriesOf).find((directory) => existsSync(join(directory, 'cgroup.procs')))
     if (found !== undefined) return found
   }
@@ -31,13 +32,4 @@ function findCgroup(containerId: string): string | undefined {
 function directoriesOf(line: string): string[] {
   const { controllers, path } = /^\d+:(?<controllers>[^:=]*):(?<path>.*)$/.exec(line)?.groups ?? {}
   return controllers === undefined || path === undefined ? [] : [join(CGROUPS, controllers, path)]
-}
-
-function readCgroups(pid: string): string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cgroup`, 'utf8').split('\n')
-  } catch {
-    // It has ended.
-    return []
-  }
 }

@@ -1,5 +1,5 @@
 import { quote } from '#core/names.ts'
-import { usage } from './parse.ts'
+import { usage } from '../framework/parse.ts'
 
 /** Reads a whole number of this range. The reader throws `usage.invalid`. */
 export function wholeNumber({ min, max }: { min: number; max: number }): (text: string) => number {

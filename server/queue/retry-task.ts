@@ -3,7 +3,7 @@ import { expand, toIndexSet } from '#core/tasks/index-set.ts'
 import { isFinal, taskStates } from '#core/tasks/states.ts'
 import type { Versions } from '../environments/versions.ts'
 import { asked, nameOf } from './controls.ts'
-import { toQueue } from './retries.ts'
+import { toQueue } from './try-again.ts'
 import type { TaskRecord } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
 

@@ -1,5 +1,5 @@
 import { quote } from '#core/names.ts'
-import { usage } from './parse.ts'
+import { usage } from '../framework/parse.ts'
 
 const SECONDS = { d: 86_400, h: 3600, m: 60, s: 1, ms: 0.001 } as const
 type Unit = keyof typeof SECONDS

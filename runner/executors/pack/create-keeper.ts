@@ -1,9 +1,9 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync } from 'node:fs'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { HakuError } from '#core/errors.ts'
+import { keeperLog } from '#core/paths.ts'
 import { TaskFailure } from '../task-failure.ts'
 import type { AgentLaunch, ItemOrder, KeepAnswer, KeepRequest } from './keeper/protocol.ts'
 
@@ -16,7 +16,7 @@ export interface Keeper {
 }
 
 export interface KeeperOptions {
-  /** File of the program: see `build/supervisor.mjs`. */
+  /** File of the program: see `build/helpers.mjs`. */
   program: string
   /** Of the Engine. */
   socketPath: string
@@ -74,7 +74,7 @@ export function createKeeper(options: KeeperOptions): Keeper {
 /** In a session of its own, so that it outlives the Runner. */
 function launch({ program, socketPath, directory }: KeeperOptions): Child {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
-  const log = openSync(join(directory, 'keeper.log'), 'a', 0o600)
+  const log = openSync(keeperLog(directory), 'a', 0o600)
   try {
     // What its types do not know: two pipes make two streams.
     const child = spawn(process.execPath, [program, socketPath], { cwd: '/', env: {}, detached: true, stdio: ['pipe', 'pipe', log] }) as Child

@@ -1,4 +1,4 @@
-import type { CommandArgs } from '../../framework/command.ts'
+import type { CommandArgs } from '../framework/command.ts'
 
 /** Everything that can be said about a submission. */
 export const submitArgs = {

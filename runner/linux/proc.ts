@@ -49,9 +49,24 @@ export function readBootId(): string {
   return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
 }
 
-/** Every process that this user may see. */
+/** The number of every process that this user may see. */
+export function listPids(): number[] {
+  return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number)
+}
+
 export function listProcesses(): ProcessStatus[] {
-  return readdirSync('/proc').flatMap((name) => (/^\d+$/.test(name) ? (readStatus(Number(name)) ?? []) : []))
+  return listPids().flatMap((pid) => readStatus(pid) ?? [])
+}
+
+/** Milliseconds since a process started, by the kernel's own count: nobody sets that clock. */
+export function processAgeMs({ startTime }: Pick<ProcessId, 'startTime'>): number {
+  const uptimeSeconds = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0])
+  return Math.max(0, uptimeSeconds * 1000 - (startTime * 1000) / TICKS_PER_SECOND)
+}
+
+/** The cgroups that a process is in, a line each; none if it is gone. */
+export function readCgroups(pid: number): string[] {
+  return readProc(`${pid}/cgroup`)?.split('\n').filter(Boolean) ?? []
 }
 
 /** The variables that a process was started with, as `NAME=value`; none if it is gone or not ours to look into. */
@@ -81,6 +96,9 @@ export function sendSignal(pid: number, signal: NodeJS.Signals): void {
 }
 
 // --- internal ---
+
+/** What the kernel counts for programs: it is the same on all architectures. */
+const TICKS_PER_SECOND = 100
 
 function readProc(name: string): string | undefined {
   try {

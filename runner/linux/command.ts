@@ -2,11 +2,21 @@ import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { systemErrorCode } from '#core/errors.ts'
 import { printable } from '#core/names.ts'
-import type { EndedProcess, ProcessOrder } from '../files.ts'
+
+/** What is to be started. */
+export interface Command {
+  /** argv. */
+  command: string[]
+  env: Record<string, string>
+  workdir: string
+}
+
+/** `null`: whoever starts it. */
+export type CommandUser = { uid: number; gid: number } | null
 
 /** A process that did not start, and the shell's exit code for it. */
 export class StartFailure extends Error {
-  readonly reason: NonNullable<EndedProcess['failure']>['reason']
+  readonly reason: 'command_not_found' | 'start_failed'
   readonly exitCode: number | null
 
   constructor(reason: StartFailure['reason'], message: string, exitCode: number | null = null) {
@@ -23,7 +33,7 @@ export class StartFailure extends Error {
  *
  * @throws {@link StartFailure}
  */
-export function findProgram({ command: [name = ''], env, workdir }: Pick<ProcessOrder, 'command' | 'env' | 'workdir'>, place = 'on this node'): string {
+export function findProgram({ command: [name = ''], env, workdir }: Command, place = 'on this node'): string {
   const candidates = name.includes('/') ? [resolve(workdir, name)] : (env['PATH'] ?? '').split(':').map((directory) => resolve(workdir, directory, name))
   const found = candidates.map((file) => ({ file, problem: whyNotExecutable(file) }))
   const best = found.find(({ problem }) => problem === undefined) ?? found.find(({ problem }) => problem !== MISSING)
@@ -33,7 +43,7 @@ export function findProgram({ command: [name = ''], env, workdir }: Pick<Process
 }
 
 /** What the kernel says when it does not start a program. */
-export function explainSpawnError(error: unknown, file: string, { user }: Pick<ProcessOrder, 'user'>): StartFailure {
+export function explainSpawnError(error: unknown, file: string, user: CommandUser): StartFailure {
   const code = systemErrorCode(error)
   switch (code) {
     case 'ENOENT':
@@ -77,7 +87,7 @@ function isExecutableFormat(file: string): boolean {
   }
 }
 
-function asUser(user: ProcessOrder['user']): string {
+function asUser(user: CommandUser): string {
   return user ? ` as user ${user.uid}:${user.gid}` : ''
 }
 

@@ -1,42 +1,24 @@
 import { closeSync, fsyncSync, linkSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { systemErrorCode } from '#core/errors.ts'
-import type { ProcessId } from './proc.ts'
-import type { ScopeHandle } from './scope/scope.ts'
+import type { StartFailure } from '../linux/command.ts'
+import type { ProcessId } from '../linux/proc.ts'
 
 /**
- * What Runner and supervisor tell each other: files in the directory of the execution, and nothing else. Each is written
- * once, whole. A supervisor is older than the Runner after an upgrade, so a file says its format.
+ * What the Runner and those that keep executions in its place (supervisors, keepers) tell each other beyond their lives: files in the directory
+ * of the execution, which `processPaths` names. Each is written once, whole. The writer may be older than the reader after an upgrade, so a file
+ * says its format.
  */
 export const FORMAT = 1
 
-export type Channel = 'stdout' | 'stderr'
-export const CHANNELS: readonly Channel[] = ['stdout', 'stderr']
-
-/** `order.json`, by the Runner: what to run. */
-export interface ProcessOrder {
-  format: typeof FORMAT
-  command: string[]
-  /** All that the process gets. */
-  env: Record<string, string>
-  workdir: string
-  /** `null`: as the Runner. */
-  user: { uid: number; gid: number } | null
-  /** Of each channel; what is more is thrown away. `null`: no limit. */
-  maxOutputBytes: number | null
-  scope: ScopeHandle
-  /** A sentence about the limits that this node can not set. */
-  missing: string | null
-}
-
-/** `started.json`, by the first supervisor. */
+/** `started.json`, by whoever started it. */
 export interface StartedProcess extends ProcessId {
   format: typeof FORMAT
   /** ISO 8601. */
   started: string
 }
 
-/** `ended.json`, by the last supervisor: its output is complete, and nothing of it runs any more. */
+/** `ended.json`, by whoever had it last: its output is complete, and nothing of it runs any more. */
 export interface EndedProcess {
   format: typeof FORMAT
   /** `null`: nobody knows, or it never started. */
@@ -45,7 +27,7 @@ export interface EndedProcess {
   finished: string
   outOfMemory: boolean
   /** Why it never started. */
-  failure: { reason: 'command_not_found' | 'start_failed'; message: string } | null
+  failure: Pick<StartFailure, 'reason' | 'message'> | null
   /** What is to be told of the end beside the exit code. */
   note: string | null
 }

@@ -1,6 +1,6 @@
 import { quote } from '#core/names.ts'
+import { usage } from '../framework/parse.ts'
 import { readDuration } from './durations.ts'
-import { usage } from './parse.ts'
 
 /** The next time that is meant, in UTC: `2026-02-03T14:00`, `2026-02-03T14:00Z`, `14:00`, `now`, `now+10m`. Without a zone it is local. @throws `usage.invalid` */
 export function parseFutureTime(text: string, now = new Date()): string {

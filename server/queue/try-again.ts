@@ -1,3 +1,5 @@
+import { stateWords } from '#core/tasks/states.ts'
+import { plural } from '#core/words.ts'
 import type { TaskRecord } from './task-record.ts'
 
 const FIRST_PAUSE_MS = 1000
@@ -13,8 +15,8 @@ export function tryAgain(task: TaskRecord, ended: TaskRecord, now: number): Part
   if (ended.state === 'succeeded' || ended.state === 'killed' || task.wish === 'kill' || task.retriesLeft === 0) return undefined
   const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** (task.retries - task.retriesLeft), LONGEST_PAUSE_MS)
   const left = task.retriesLeft - 1
-  const how = `${ended.state.replaceAll('_', ' ')}${ended.exitCode === null ? '' : ` with exit code ${ended.exitCode}`}${ended.message === null ? '' : `: ${ended.message}`}`
-  return { ...toQueue, retriesLeft: left, notBefore: now + pauseMs, stdoutBytes: ended.stdoutBytes, stderrBytes: ended.stderrBytes, message: `Execution ${task.instance} ${how}${how.endsWith('.') ? '' : '.'} Tried again after ${pauseMs / 1000} s; ${left} ${left === 1 ? 'retry' : 'retries'} left.` }
+  const how = `${stateWords(ended.state)}${ended.exitCode === null ? '' : ` with exit code ${ended.exitCode}`}${ended.message === null ? '' : `: ${ended.message}`}`
+  return { ...toQueue, retriesLeft: left, notBefore: now + pauseMs, stdoutBytes: ended.stdoutBytes, stderrBytes: ended.stderrBytes, message: `Execution ${task.instance} ${how}${how.endsWith('.') ? '' : '.'} Tried again after ${pauseMs / 1000} s; ${left} ${plural('retry', left, 'retries')} left.` }
 }
 
 /** What is the case when a task waits again. */

@@ -1,5 +1,5 @@
 import { quote } from '#core/names.ts'
-import { usage } from './parse.ts'
+import { usage } from '../framework/parse.ts'
 
 /**
  * The words of a command line, with quotes and backslashes as in a shell, and nothing else that a shell does.

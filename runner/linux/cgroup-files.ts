@@ -2,9 +2,12 @@ import { readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { errorMessage, HakuError, systemErrorCode } from '#core/errors.ts'
-import { sendSignal } from '../proc.ts'
+import { sendSignal } from './proc.ts'
 
 /** The files of a cgroup, as both versions have them. */
+
+/** Until all of a large tree have come to rest. */
+export const FREEZE_PATIENCE_MS = 2000
 
 export function write(directory: string, file: string, value: string | number): void {
   const path = join(directory, file)
@@ -25,11 +28,6 @@ export function read(directory: string, file: string): string | undefined {
     if (code === 'ENOENT' || code === 'ENODEV') return undefined
     throw error
   }
-}
-
-export function readNumber(directory: string, file: string): number | null {
-  const text = read(directory, file)
-  return text === undefined ? null : Number(text)
 }
 
 /** A number of a file with lines such as `oom_kill 3`. */

@@ -3,10 +3,9 @@ import { basename } from 'node:path'
 import type { OutputChunk } from '#core/engine/demultiplex.ts'
 import { systemErrorCode } from '#core/errors.ts'
 import type { ProcessPaths } from '#core/paths.ts'
+import { type OutputChannel, outputChannels } from '#core/tasks/channels.ts'
 import { OutputLost, type OutputStream } from '../executors/executor.ts'
-import { type Channel, CHANNELS } from './files.ts'
-import { readKnown, wasRebooted } from './supervision.ts'
-import { watchDirectory } from './watch.ts'
+import { watchDirectory } from '../linux/watch.ts'
 
 const BLOCK_BYTES = 256 * 1024
 
@@ -15,18 +14,18 @@ export interface ReadOptions {
   follow: boolean
   closing: AbortSignal
   /** Whether nobody does; asked again and again. */
-  isOver?: () => boolean
+  isOver(): boolean
 }
 
 /** What a process has printed, from its first byte on. Reading throws {@link OutputLost} if it was removed. */
-export function readOutput(paths: ProcessPaths, { follow, closing, isOver = () => isProcessOver(paths) }: ReadOptions): OutputStream {
+export function readOutput(paths: ProcessPaths, { follow, closing, isOver }: ReadOptions): OutputStream {
   const stopping = new AbortController()
   return { chunks: read(paths, () => !follow || isOver(), AbortSignal.any([closing, stopping.signal])), destroy: () => stopping.abort() }
 }
 
 // --- internal ---
 
-type Handles = Record<Channel, FileHandle>
+type Handles = Record<OutputChannel, FileHandle>
 
 async function openOutputs(paths: ProcessPaths): Promise<Handles> {
   const stdout = await openOutput(paths.output('stdout'))
@@ -48,7 +47,7 @@ async function openOutput(file: string): Promise<FileHandle> {
 
 async function* read(paths: ProcessPaths, isComplete: () => boolean, signal: AbortSignal): AsyncGenerator<OutputChunk[]> {
   const handles = await openOutputs(paths)
-  const watch = watchDirectory(paths.directory, [...CHANNELS, basename(paths.ended)])
+  const watch = watchDirectory(paths.directory, [...outputChannels, basename(paths.ended)])
   const positions = { stdout: 0, stderr: 0 }
   try {
     for (;;) {
@@ -56,7 +55,7 @@ async function* read(paths: ProcessPaths, isComplete: () => boolean, signal: Abo
       // Asked before reading: what is there by then is all.
       const isAll = isComplete()
       const chunks: OutputChunk[] = []
-      for (const channel of CHANNELS) {
+      for (const channel of outputChannels) {
         const { buffer, bytesRead } = await handles[channel].read(Buffer.allocUnsafe(BLOCK_BYTES), 0, BLOCK_BYTES, positions[channel])
         positions[channel] += bytesRead
         if (bytesRead > 0) chunks.push({ channel, bytes: buffer.subarray(0, bytesRead) })
@@ -70,9 +69,4 @@ async function* read(paths: ProcessPaths, isComplete: () => boolean, signal: Abo
     await handles.stdout.close()
     await handles.stderr.close()
   }
-}
-
-function isProcessOver(paths: ProcessPaths): boolean {
-  const known = readKnown(paths)
-  return !known || known.ended !== undefined || wasRebooted(known)
 }
