@@ -1,13 +1,12 @@
-import { createReadStream, createWriteStream, rmSync } from 'node:fs'
+import { createReadStream, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Task, Version } from '#core/api/schemas.ts'
 import { startTestEngine } from '#test/engines/engine.ts'
 import { type Cluster, startCluster } from '#test/support/cluster.ts'
 import { hasImage, importImage } from '../build/engine-api.mjs'
 import { provideDebianArchive } from '../build/images.mjs'
-import { must } from './commands.ts'
-import { processBytesRead } from '#simulator/process.ts'
-import { createRawEngine, type RawEngine } from './raw-engine.ts'
+import { must, stopCluster } from './commands.ts'
+import { createRawEngine, RAW_IMAGE, type RawEngine, rawPackaging } from './raw-engine.ts'
 import { ratioResult, type Result, timed } from './statistics.ts'
 
 const IMAGE = 'hakuriver-bench-debian:latest'
@@ -28,8 +27,7 @@ export async function measureEnvironment(socketPath: string): Promise<Result[]> 
     cluster = await startCluster({ hostSocket: socketPath, nodes: { bench: node.socketPath } })
     return await measure({ cluster, host, node: createRawEngine(node.socketPath) })
   } finally {
-    await cluster?.client.call('deleteContainer', { params: { name: NAME } }).catch(() => undefined)
-    await cluster?.stop()
+    if (cluster) await stopCluster(cluster, NAME)
     await node.stop()
   }
 }
@@ -46,12 +44,12 @@ async function measure(bench: Bench): Promise<Result[]> {
   const { cluster } = bench
   await must(cluster, 'hakuriver.docker', ['create-container', IMAGE, NAME])
   await must(cluster, 'hakuriver.docker-shell', [NAME], INSTALL)
-  const raw = await rawPackaging(bench)
+  const raw = await rawSeconds(bench)
   const rawLoad = await rawLoading(bench)
   const first = await packaging(bench)
   await submit(bench)
   await must(cluster, 'hakuriver.docker-shell', [NAME], `head -c ${CHANGED_BYTES} /dev/urandom > /change\n`)
-  const rawAgain = await rawPackaging(bench)
+  const rawAgain = await rawSeconds(bench)
   const second = await packaging(bench)
   const readBefore = processBytesRead(cluster.runners['bench']?.pid ?? 0)
   const cold = await submit(bench)
@@ -71,20 +69,13 @@ function rawFile({ sharedDir }: Cluster): string {
   return join(sharedDir, 'raw.tar')
 }
 
-async function rawPackaging({ cluster, host }: Bench): Promise<number> {
-  const ms = await timed(async () => {
-    await host.call('POST', `/containers/${NAME}/stop`)
-    await host.call('POST', `/commit?container=${NAME}&repo=hakuriver-bench-raw&tag=latest&pause=false`, {})
-    await host.download('/images/hakuriver-bench-raw:latest/get', createWriteStream(rawFile(cluster)))
-  })
-  await host.call('POST', `/containers/${NAME}/start`)
-  await host.call('DELETE', '/images/hakuriver-bench-raw:latest')
-  return ms / 1000
+async function rawSeconds({ cluster, host }: Bench): Promise<number> {
+  return (await rawPackaging(host, NAME, rawFile(cluster))) / 1000
 }
 
 async function rawLoading({ cluster, node }: Bench): Promise<number> {
   const ms = await timed(() => node.upload('/images/load', createReadStream(rawFile(cluster), { highWaterMark: 1024 * 1024 })))
-  await node.call('DELETE', '/images/hakuriver-bench-raw:latest')
+  await node.call('DELETE', `/images/${RAW_IMAGE}`)
   return ms / 1000
 }
 
@@ -107,6 +98,12 @@ async function submit({ cluster }: Bench): Promise<number> {
     if (state !== 'succeeded') throw new Error(`the task ended ${state}`)
   })
   return ms / 1000
+}
+
+/** Bytes that a process has read so far, whatever from (`rchar` of proc(5)). */
+function processBytesRead(pid: number): number {
+  const [, bytes = 'NaN'] = /^rchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8')) ?? []
+  return Number(bytes)
 }
 
 function megabytes(bytes: number): string {

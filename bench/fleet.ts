@@ -7,7 +7,7 @@ import { startTestEngine, type TestEngine } from '#test/engines/engine.ts'
 import { startCluster } from '#test/support/cluster.ts'
 import { createTestBucket, type TestBucket } from '#test/support/s3-bucket.ts'
 import { type S3Server, startS3Server, whyNoS3Server } from '#test/support/s3-server.ts'
-import { must } from './commands.ts'
+import { must, stopCluster } from './commands.ts'
 import { type Result, timed } from './statistics.ts'
 
 const NAME = 'hakuriver-bench-fleet'
@@ -19,6 +19,7 @@ const BYTES_PER_SECOND = 50_000_000
 /** What eight nodes, each with an Engine of its own, read from a storage behind a narrow link when all want a new version: each by itself, and as neighbours. */
 export async function measureFleet(socketPath: string): Promise<Result[]> {
   const missing = await whyNoS3Server()
+  // Which it has told.
   if (missing) return []
   const engines: TestEngine[] = []
   const server = await startS3Server()
@@ -67,8 +68,7 @@ async function distribute({ socketPath, engines, server, bucket }: Fleet, isShar
     const ms = await timed(() => must(cluster, 'hakuriver', ['env', 'prefetch', NAME, '--all']))
     return { bytes: link.bytes() - before, seconds: ms / 1000 }
   } finally {
-    await cluster.client.call('deleteContainer', { params: { name: NAME } }).catch(() => undefined)
-    await cluster.stop()
+    await stopCluster(cluster, NAME)
     await link.close()
   }
 }
@@ -94,6 +94,7 @@ async function startLink(endpoint: string): Promise<{ endpoint: string; bytes():
       socket.on('error', () => socket.destroy()).on('close', () => sockets.delete(socket))
     }
     client.pipe(upstream)
+    // Either end may leave: whoever is served by it tells.
     pipeline(upstream, narrow, client).catch(() => undefined)
   })
   server.listen(0, '127.0.0.1')

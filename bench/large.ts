@@ -1,6 +1,6 @@
 import { startTestEngine } from '#test/engines/engine.ts'
 import { type Cluster, startCluster } from '#test/support/cluster.ts'
-import { must } from './commands.ts'
+import { must, stopCluster } from './commands.ts'
 import { processMegabytes } from '#simulator/process.ts'
 import type { Result } from './statistics.ts'
 
@@ -20,8 +20,7 @@ export async function measureLarge(socketPath: string): Promise<Result[]> {
     await must(cluster, 'hakuriver.task', ['submit', '--target', 'bench', '--container', NAME, '--wait', '--', 'true'])
     return [peak('Host', cluster.host.pid), peak('Runner', cluster.runners['bench']?.pid ?? 0)]
   } finally {
-    await cluster?.client.call('deleteContainer', { params: { name: NAME } }).catch(() => undefined)
-    await cluster?.stop()
+    if (cluster) await stopCluster(cluster, NAME)
     await node.stop()
   }
 }

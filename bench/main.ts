@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { startCluster, type Cluster } from '#test/support/cluster.ts'
 import { ensureBusybox } from '#test/support/images.ts'
-import { must } from './commands.ts'
+import { must, stopCluster } from './commands.ts'
 import { measureEnvironment } from './environment.ts'
 import { measureFleet } from './fleet.ts'
 import { measureLarge } from './large.ts'
@@ -35,6 +35,8 @@ export interface BenchOptions {
 export async function main({ socketPath, distDir, json, only }: BenchOptions): Promise<number> {
   const unknown = only?.filter((name) => !(name in withoutEngine) && !(name in onOneEngine)) ?? []
   if (unknown.length > 0) throw new Error(`${unknown.join(', ')}: there are ${[...Object.keys(withoutEngine), ...Object.keys(onOneEngine)].join(', ')}`)
+  // Most of them make their environments from it.
+  await ensureBusybox(socketPath)
   const results = [...(await measure(withoutEngine, { socketPath, distDir }, only)), ...(await measureOnOneEngine(socketPath, only))]
   console.log(json ? JSON.stringify(results, undefined, 2) : toTable(results))
   return results.every(({ met }) => met) ? 0 : 1
@@ -76,15 +78,13 @@ const onOneEngine: Measurements<OneEngine> = {
 
 async function measureOnOneEngine(socketPath: string, only: string[] | undefined): Promise<Result[]> {
   if (only && !Object.keys(onOneEngine).some((name) => only.includes(name))) return []
-  await ensureBusybox(socketPath)
   const cluster = await startCluster({ hostSocket: socketPath, nodes: { bench: socketPath } })
   try {
     await must(cluster, 'hakuriver.docker', ['create-container', '--if-not-exists', IMAGE, ENVIRONMENT])
     await must(cluster, 'hakuriver.docker', ['create-tar', ENVIRONMENT])
     return await measure(onOneEngine, { cluster, engine: createRawEngine(socketPath), socketPath }, only)
   } finally {
-    await cluster.client.call('deleteContainer', { params: { name: ENVIRONMENT } }).catch(() => undefined)
-    await cluster.stop()
+    await stopCluster(cluster, ENVIRONMENT)
   }
 }
 

@@ -1,5 +1,7 @@
+import { createWriteStream } from 'node:fs'
 import { request } from 'node:http'
 import type { Socket } from 'node:net'
+import { timed } from './statistics.ts'
 
 /** The bare Engine API, as little as can be between the clock and the Engine: what all ratios are measured against. */
 export interface RawEngine {
@@ -55,4 +57,20 @@ export async function rawTask(engine: RawEngine, image: string, command: string[
   await engine.call('POST', `/containers/${Id}/start`)
   await engine.call('POST', `/containers/${Id}/wait?condition=not-running`)
   await engine.call('DELETE', `/containers/${Id}?v=true`)
+}
+
+/** The image that {@link rawPackaging} makes. */
+export const RAW_IMAGE = 'hakuriver-bench-raw:latest'
+
+/** stop + commit + save to a file of one container, in milliseconds. It runs again afterwards, and the image is gone. */
+export async function rawPackaging(engine: RawEngine, container: string, file: string): Promise<number> {
+  const [repository, tag] = RAW_IMAGE.split(':')
+  const ms = await timed(async () => {
+    await engine.call('POST', `/containers/${container}/stop`)
+    await engine.call('POST', `/commit?container=${container}&repo=${repository}&tag=${tag}&pause=false`, {})
+    await engine.download(`/images/${RAW_IMAGE}/get`, createWriteStream(file))
+  })
+  await engine.call('POST', `/containers/${container}/start`)
+  await engine.call('DELETE', `/images/${RAW_IMAGE}`)
+  return ms
 }

@@ -1,6 +1,7 @@
 import { createPlanner, planPlacements } from '#server/scheduler/plan.ts'
 import type { NodeState, PlacedTask, Plan, PlanInput, WaitingTask } from '#server/scheduler/types.ts'
-import { createRandom, GB, gpus, node, numa, waiting } from '#test/server/support/scheduling.ts'
+import { createRandom } from '#simulator/random.ts'
+import { GB, gpus, node, numa, waiting } from '#test/server/support/scheduling.ts'
 import type { Result } from './statistics.ts'
 
 const NODES = 1000
@@ -26,7 +27,7 @@ export function measureScheduler(): Result[] {
 
 type MakeTask = (number: number) => WaitingTask
 
-const random = createRandom(1)
+const random = createRandom(1).below
 
 /** Ten kinds of tasks, every tenth of them a batch of twenty. */
 function mixed(number: number): WaitingTask {

@@ -1,6 +1,7 @@
 import { type RawData, WebSocket } from 'ws'
 import { createDockerEngine } from '#core/engine/docker.ts'
 import { channels, encodeFrame, type HostControl, TERMINAL_PROTOCOL } from '#core/terminal/protocol.ts'
+import { median } from './statistics.ts'
 
 export interface ShellBenchOptions {
   /** The Engine's socket. */
@@ -138,8 +139,4 @@ async function openHost({ hostUrl, token, container }: ShellBenchOptions, tty: b
     ended,
     close: () => socket.terminate(),
   }
-}
-
-function median(values: number[]): number {
-  return values.toSorted((left, right) => left - right)[Math.floor(values.length / 2)] ?? Number.NaN
 }

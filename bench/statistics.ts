@@ -1,8 +1,15 @@
+import { percentile } from '#simulator/percentile.ts'
+
 /** Milliseconds that `work` takes. */
 export async function timed(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now()
   await work()
   return performance.now() - start
+}
+
+/** The middle of some numbers. */
+export function median(numbers: readonly number[]): number {
+  return percentile(numbers, 50)
 }
 
 /** What one measurement says: ours against the raw Engine in the same run. */
@@ -13,7 +20,7 @@ export interface Result {
   unit: string
   /** `ours / raw`. */
   ratio: number
-  /** What the ratio (or for `difference`, `ours - raw`) should be. */
+  /** What is to be reached, in words. */
   target: string
   met: boolean
 }

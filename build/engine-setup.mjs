@@ -1,9 +1,10 @@
 // Finds a Docker Engine on this machine, or installs and starts one. Shared by the quickstart and the tests.
 import { spawn } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statfsSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, rmSync, statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { whyNoAnswer } from './engine-api.mjs'
+import { readIfThere, tail } from './files.mjs'
 import { findProgram, run } from './programs.mjs'
 
 export const DEFAULT_SOCKET = '/var/run/docker.sock'
@@ -171,16 +172,4 @@ export async function untilAnswer(socketPath, whyEnded, deadlineMs = START_DEADL
 
 function existingAncestor(path) {
   return existsSync(path) ? path : existingAncestor(dirname(path))
-}
-
-function readIfThere(path) {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
-}
-
-function tail(text, lines = 15) {
-  return text.trimEnd().split('\n').slice(-lines).join('\n')
 }

@@ -7,6 +7,7 @@ import { exitCodes } from './framework/exit-codes.ts'
 import { catchInterrupts } from './framework/interrupts.ts'
 import { flush, print, printLine } from './framework/output.ts'
 import { parseCommandLine, parseGlobals, splitGlobals, usage } from './framework/parse.ts'
+import { assertArguments } from './framework/raw-text.ts'
 import { reportError } from './framework/report.ts'
 import { renderHelp, wantsColours } from './framework/usage.ts'
 import { rootCommand } from './root.ts'
@@ -40,6 +41,7 @@ async function printVersion(): Promise<number> {
 async function runCommandLine(argv: string[]): Promise<number> {
   let found: Found = { entry: rootCommand, path: ['hakuriver'], argv }
   try {
+    assertArguments(argv)
     while (isGroup(found.entry)) {
       const next = descend(found.entry, found)
       if (!next) return await runGroup(found.entry, found)

@@ -39,6 +39,9 @@ import type { OutputChannel } from './tasks/channels.ts'
 export const SHARED_MOUNT = '/shared'
 export const LOCAL_TEMP_MOUNT = '/local_temp'
 
+/** Of the two directories that tasks see there: they run as many users, so it is that of /tmp. */
+export const TASK_DIRECTORY_MODE = 0o1777
+
 /** Labels on containers and images. Only labelled objects are ever listed, entered, stopped or removed. */
 export const labels = {
   /** On a persistent container of the Host: the environment's name. */

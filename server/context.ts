@@ -136,6 +136,7 @@ export async function createContext(config: Config): Promise<HostContext> {
       nodes.close()
       tasks.close()
       await notifications.close()
+      store.close()
       await retention.close()
       dispatcher.close()
       writer.close()

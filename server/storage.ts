@@ -1,6 +1,6 @@
-import { accessSync, constants, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
+import { accessSync, chmodSync, constants, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { HakuError, errorMessage } from '#core/errors.ts'
-import type { SharedPaths } from '#core/paths.ts'
+import { type SharedPaths, TASK_DIRECTORY_MODE } from '#core/paths.ts'
 
 export interface StorageOwner {
   /** The Host's id, which the mark shows to people. */
@@ -22,7 +22,8 @@ export function prepareSharedDirectory(paths: SharedPaths, owner: StorageOwner):
     throw new HakuError('storage.unavailable', `The shared directory ${paths.root} is not the one that this Host has used: its file ${paths.mark} is missing. Mount it and start the Host again. If it is meant to be a new one, remove ${owner.stateFile} first.`)
   }
   try {
-    for (const directory of [paths.tarballs, paths.outputs, paths.errors, paths.data]) mkdirSync(directory, { recursive: true })
+    for (const directory of [paths.tarballs, paths.outputs, paths.errors]) mkdirSync(directory, { recursive: true })
+    if (mkdirSync(paths.data, { recursive: true }) !== undefined) chmodSync(paths.data, TASK_DIRECTORY_MODE)
     accessSync(paths.tarballs, constants.W_OK)
     if (!existsSync(paths.mark)) writeFileSync(paths.mark, `${owner.id}\nHakuRiver knows its shared directory by this file. Do not remove it.\n`, { mode: 0o644 })
   } catch (error) {

@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs'
+import { constants } from 'node:os'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { hottest, readProfile } from './run/profile.ts'
@@ -9,12 +10,15 @@ export interface MainOptions extends Omit<SimulationOptions, 'distDir' | 'signal
   json: boolean
 }
 
-const INTERRUPTED = 130
-
-/** Simulates, prints what came out, and resolves to the exit code. Ctrl-C ends everything that it has started. */
+/** Simulates, prints what came out, and resolves to the exit code. Ctrl-C and SIGTERM end everything that it has started. */
 export async function main({ json, profileDir, ...options }: MainOptions): Promise<number> {
   const interrupt = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupt.abort(new Error(signal)))
+  let interruptedBy: NodeJS.Signals | undefined
+  const stop = (signal: NodeJS.Signals) => {
+    interruptedBy ??= signal
+    interrupt.abort(new Error(signal))
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop)
   const profiles = profileDir === undefined ? undefined : resolve(profileDir)
   if (profiles !== undefined) mkdirSync(profiles, { recursive: true })
   try {
@@ -30,7 +34,7 @@ export async function main({ json, profileDir, ...options }: MainOptions): Promi
     if (profiles !== undefined) process.stderr.write(`${hottest(readProfile(profiles), options.tasks)}\n`)
     return simulation.checks.every(({ passed }) => passed) ? 0 : 1
   } catch (error) {
-    if (!interrupt.signal.aborted) throw error
-    return INTERRUPTED
+    if (interruptedBy === undefined) throw error
+    return 128 + constants.signals[interruptedBy]
   }
 }

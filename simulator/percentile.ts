@@ -1,8 +1,3 @@
-/** The middle of some numbers. */
-export function median(numbers: readonly number[]): number {
-  return percentile(numbers, 50)
-}
-
 /** The smallest number that at least `percent` % of them do not exceed. */
 export function percentile(numbers: readonly number[], percent: number): number {
   const sorted = [...numbers].toSorted((left, right) => left - right)

@@ -6,12 +6,6 @@ export function processMegabytes(pid: number, which: 'VmRSS' | 'VmHWM'): number 
   return (Number(kibibytes) * 1024) / 1e6
 }
 
-/** Bytes that a process has read so far, whatever from (`rchar`). */
-export function processBytesRead(pid: number): number {
-  const [, bytes = 'NaN'] = /^rchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8')) ?? []
-  return Number(bytes)
-}
-
 /** A hundred a second, on every Linux that Node runs on. */
 const TICK_SECONDS = 0.01
 

@@ -1,6 +1,6 @@
 import type { TaskQuery } from '#core/api/schemas.ts'
-import { median, percentile } from '#simulator/percentile.ts'
-import { type Result, timed } from '../statistics.ts'
+import { percentile } from '#simulator/percentile.ts'
+import { median, type Result, timed } from '../statistics.ts'
 import { type BenchHost, withHost } from './host.ts'
 import { fillWithTasks, STORED } from './stored-tasks.ts'
 

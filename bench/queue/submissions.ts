@@ -7,9 +7,8 @@ import { hostApi, type HostApi } from '#core/api/host.ts'
 import { type Client, createClient } from '#core/client/client.ts'
 import { createBehaviour } from '#simulator/fleet/behaviour.ts'
 import { createFakeFleet } from '#simulator/fleet/fleet.ts'
-import { median } from '#simulator/percentile.ts'
 import { submitArray, submitSingles } from '#simulator/run/submit.ts'
-import { ratioResult, type Result, timed } from '../statistics.ts'
+import { median, ratioResult, type Result, timed } from '../statistics.ts'
 import { withHost } from './host.ts'
 
 const ARRAY_TASKS = 100_000

@@ -1,13 +1,10 @@
-import type { HostApi } from '#core/api/host.ts'
-import type { SubmitBody } from '#core/api/schemas.ts'
-import type { Client } from '#core/client/client.ts'
-import { median } from '#simulator/percentile.ts'
 import { startTestEngine } from '#test/engines/engine.ts'
 import { type Cluster, startCluster } from '#test/support/cluster.ts'
 import { ensureBusybox } from '#test/support/images.ts'
-import { must } from '../commands.ts'
+import { must, stopCluster } from '../commands.ts'
 import { createRawEngine, type RawEngine, rawTask } from '../raw-engine.ts'
-import { ratioResult, type Result, timed } from '../statistics.ts'
+import { median, ratioResult, type Result, timed } from '../statistics.ts'
+import { measureSubmit, runTask } from '../tasks.ts'
 
 const ENVIRONMENT = 'hakuriver-bench-queue'
 const IMAGE = 'busybox:latest'
@@ -27,11 +24,11 @@ export async function measureTwoRunners(hostSocket: string): Promise<Result[]> {
     await must(cluster, 'hakuriver.docker', ['create-container', '--if-not-exists', IMAGE, ENVIRONMENT])
     await must(cluster, 'hakuriver.docker', ['create-tar', ENVIRONMENT])
     await must(cluster, 'hakuriver', ['env', 'prefetch', ENVIRONMENT, '--all'])
-    const engines = [createRawEngine(hostSocket), createRawEngine(second.socketPath)]
-    return [...(await measureRate(cluster, engines)), await measureLatency(cluster, engines), await measurePack(cluster)]
+    const engine = createRawEngine(hostSocket)
+    const rate = await measureRate(cluster, [engine, createRawEngine(second.socketPath)])
+    return [...rate, await measureSubmit({ cluster, engine, node: 'one', environment: ENVIRONMENT, image: IMAGE }, WARM_ROUNDS), await measurePack(cluster)]
   } finally {
-    await cluster?.client.call('deleteContainer', { params: { name: ENVIRONMENT } }).catch(() => undefined)
-    await cluster?.stop()
+    if (cluster) await stopCluster(cluster, ENVIRONMENT)
     await second.stop()
   }
 }
@@ -44,7 +41,7 @@ async function measureRate({ client }: Cluster, engines: readonly RawEngine[]): 
   for (let round = 0; round < ROUNDS; round += 1) {
     rates.raw.push(TASKS / (await seconds(() => byClients(TASKS, (index) => rawTask(engines[index % 2] as RawEngine, IMAGE, ['true'])))))
     rates.ours.push(TASKS / (await seconds(() => byClients(TASKS, async () => {
-      if ((await runTask(client, {})) !== 'succeeded') failed += 1
+      if ((await runTask(client, { environment: ENVIRONMENT })).state !== 'succeeded') failed += 1
     }))))
   }
   return [
@@ -53,19 +50,9 @@ async function measureRate({ client }: Cluster, engines: readonly RawEngine[]): 
   ]
 }
 
-async function measureLatency({ client }: Cluster, [engine]: readonly RawEngine[]): Promise<Result> {
-  const raw: number[] = []
-  const ours: number[] = []
-  for (let round = 0; round < WARM_ROUNDS; round += 1) {
-    raw.push(await timed(() => rawTask(engine as RawEngine, IMAGE, ['true'])))
-    ours.push(await timed(() => runTask(client, { targets: ['one'] })))
-  }
-  return ratioResult('submit → finished of true, warm', median(raw), median(ours), { unit: 'ms', atMost: 1.15 })
-}
-
 /** An array of short items: a container for each against one for all. */
 async function measurePack({ client }: Cluster): Promise<Result> {
-  const items = (pack: boolean) => seconds(() => runTask(client, { items: { kind: 'array', indexes: `1-${ITEMS}` }, pack, targets: [], cores: 0 }))
+  const items = (pack: boolean) => seconds(() => runTask(client, { environment: ENVIRONMENT, items: { kind: 'array', indexes: `1-${ITEMS}` }, pack }))
   // The first one makes the container.
   const apart: number[] = []
   const packed: number[] = []
@@ -85,11 +72,4 @@ async function byClients(tasks: number, work: (index: number) => Promise<void>):
   await Promise.all(Array.from({ length: CLIENTS }, async () => {
     while (next < tasks) await work(next++)
   }))
-}
-
-/** Resolves to the state in which it ended. They reserve no cores: else a small machine would run them one after the other. */
-async function runTask(client: Client<HostApi>, body: Partial<SubmitBody>): Promise<string> {
-  const { tasks: [task] } = await client.call('submitTask', { body: { command: ['true'], environment: ENVIRONMENT, cores: 0, ...body } })
-  const { state } = await client.call('getTask', { params: { id: task?.id ?? '' }, query: { wait: 60 } })
-  return state
 }

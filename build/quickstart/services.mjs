@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { spawnDaemon } from '../engine-setup.mjs'
+import { readIfThere, tail } from '../files.mjs'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 export const directory = join(root, '.quickstart')
@@ -136,16 +137,4 @@ function isService(pid, service) {
 
 function pidFile(service) {
   return join(directory, `${service}.pid`)
-}
-
-function readIfThere(path) {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
-}
-
-function tail(text) {
-  return text.trimEnd().split('\n').slice(-20).join('\n')
 }

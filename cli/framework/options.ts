@@ -22,9 +22,28 @@ export function readOption<T>(option: string, text: string | undefined, read: (t
 export function assertFields(schema: z.ZodType, value: Record<string, unknown>, options: Record<string, string>): void {
   const issue = schema.safeParse(value).error?.issues[0]
   if (!issue) return
-  const field = String(issue.path[0] ?? '')
+  const [field = '', place] = issue.path.map(String)
   const given = value[field]
-  const shown = typeof given === 'string' ? ` ${quote(given)}` : ''
-  // Our own checks finish the sentence that the option begins; zod's are sentences.
-  throw usage(`${options[field] ?? field}${shown}${/^[a-z]/.test(issue.message) ? '' : ':'} ${issue.message}.`)
+  // Of a list the one that is wrong, of named values the name.
+  const part = Array.isArray(given) ? (given as unknown[])[Number(place)] : typeof given === 'string' ? given : place
+  throw usage(`${options[field] ?? field}${typeof part === 'string' ? ` ${quote(part)}` : ''} ${wordsOf(issue)}.`)
+}
+
+// --- internal ---
+
+/** The end of the sentence that the option begins. Our own checks have it; zod's do not. */
+function wordsOf(issue: z.core.$ZodIssue): string {
+  if (/^[a-z]/.test(issue.message)) return issue.message
+  switch (issue.code) {
+    case 'too_big':
+      return { string: `has more than ${issue.maximum} characters`, array: `is given more than ${issue.maximum} times` }[issue.origin as string] ?? `is more than ${issue.maximum}`
+    case 'too_small':
+      return { string: `has fewer than ${issue.minimum} characters` }[issue.origin as string] ?? `is less than ${issue.inclusive === false ? `or ` : ''}${issue.minimum}`
+    case 'invalid_key':
+      return issue.issues[0] ? wordsOf(issue.issues[0]) : 'has a name that is not valid'
+    case 'invalid_format':
+      return `is no valid ${issue.format === 'url' ? 'URL' : issue.format}`
+    default:
+      return `is not valid: ${issue.message}`
+  }
 }

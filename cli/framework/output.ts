@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import { printable } from '#core/names.ts'
 
+const NEWLINE = 0x0a
+
 type TableRows = readonly (readonly (string | number | null)[])[]
 
 /** Data, for standard output. All else is for {@link tell}. */
@@ -8,8 +10,12 @@ export async function print(data: string | Uint8Array): Promise<void> {
   if (!process.stdout.write(data)) await once(process.stdout, 'drain')
 }
 
+/** Whether what was shown last on standard error has not ended its line. */
+let isLineOpen = false
+
 /** What is shown as it came, on standard error. */
 export async function printError(data: Uint8Array): Promise<void> {
+  isLineOpen = data.at(-1) !== NEWLINE
   if (!process.stderr.write(data)) await once(process.stderr, 'drain')
 }
 
@@ -26,9 +32,10 @@ export function printObjects(objects: readonly unknown[], asked = objects.length
   return printJson(asked === 1 ? objects[0] : objects)
 }
 
-/** A line for the person at the terminal, on standard error. */
+/** A line of its own for the person at the terminal, on standard error. */
 export function tell(text: string): void {
-  process.stderr.write(`${printable(text)}\n`)
+  process.stderr.write(`${isLineOpen ? '\n' : ''}${printable(text)}\n`)
+  isLineOpen = false
 }
 
 /** Columns for people. Nothing in a cell reaches the terminal as a command. */
@@ -63,9 +70,23 @@ export function formatFacts(facts: readonly (readonly [label: string, value: str
   return facts.filter(([, value]) => value !== null && value !== '').map(([label, value]) => `${`${label}:`.padEnd(13)}${printable(String(value))}`).join('\n')
 }
 
-/** `2026-02-03 14:05:09` in local time. */
+/** `2026-02-03 14:05:09-05:00`: in local time, and as `--since` and `--at` take it. */
 export function formatTime(iso: string | null): string {
-  return iso === null ? '-' : new Date(iso).toLocaleString('sv-SE')
+  if (iso === null) return '-'
+  const time = new Date(iso)
+  const minutes = -time.getTimezoneOffset()
+  const zone = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60].map((part) => String(part).padStart(2, '0')).join(':')
+  return `${time.toLocaleString('sv-SE')}${minutes < 0 ? '-' : '+'}${zone}`
+}
+
+/** A sentence of the Host's, with its times as {@link formatTime} has them. */
+export function localTimes(text: string): string {
+  return text.replace(/\b\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,3})?Z/g, formatTime)
+}
+
+/** How much `stream` shows at once. One that knows no size says 0. */
+export function terminalSize({ columns, rows }: { columns?: number; rows?: number }): { columns: number; rows: number } {
+  return { columns: columns || 80, rows: rows || 24 }
 }
 
 /** Everything written has reached the system: only then may the process exit. */

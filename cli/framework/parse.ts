@@ -2,7 +2,7 @@ import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { HakuError, errorMessage, systemErrorCode } from '#core/errors.ts'
 import { quote } from '#core/names.ts'
 import { nearest } from '#core/nearest.ts'
-import { allArgs, type Command, type CommandArgs, type CommandContext, globalArgs } from './command.ts'
+import { allArgs, type Command, type CommandArgs, type CommandContext, globalArgs, type StringOption } from './command.ts'
 
 /**
  * Reads a command line strictly, by the command's own definition: an unknown option, an option given twice that is not
@@ -13,7 +13,7 @@ import { allArgs, type Command, type CommandArgs, type CommandContext, globalArg
  */
 export function parseCommandLine(command: Command, argv: string[]): CommandContext {
   const defs = allArgs(command)
-  const explicit = addImplied(defs, argv)
+  const explicit = joinValues(defs, argv, command.rest !== undefined)
   const split = command.rest ? splitRest(defs, explicit) : { own: explicit, rest: [] }
   const { values, positionals } = parseStrict(defs, split.own)
   // Whoever asks for help is not told what is missing.
@@ -61,19 +61,31 @@ function parseStrict(defs: CommandArgs, argv: string[]): { values: Values; posit
   }
 }
 
-/** Writes the values of options that were given without one before the first word: no parser could tell them from what follows. */
-function addImplied(defs: CommandArgs, argv: string[]): string[] {
-  const written = [...argv]
-  for (let index = 0; index < written.length; index++) {
-    const word = written[index] ?? ''
-    if (word === '--' || !word.startsWith('-')) break
-    const def = defs[word.slice(2)]
-    if (!word.startsWith('--') || def?.type !== 'string') continue
-    const hasValue = def.implied === undefined || /^\d+$/.test(written[index + 1] ?? '')
-    if (hasValue) index++
-    else written[index] = `${word}=${def.implied}`
+/**
+ * Joins options with values that Node's parser could not tell from what follows: those that were left out, and numbers below 0, since no option
+ * of ours is a digit. With `hasRest` only before the first word.
+ */
+function joinValues(defs: CommandArgs, argv: string[], hasRest: boolean): string[] {
+  const written: string[] = []
+  for (let index = 0; index < argv.length; index++) {
+    const word = argv[index] ?? ''
+    const next = argv[index + 1] ?? ''
+    if (word === '--' || (hasRest && !word.startsWith('-'))) return [...written, ...argv.slice(index)]
+    const def = optionOf(defs, word)
+    if (def?.implied !== undefined && !/^\d+$/.test(next)) written.push(`${word}=${def.implied}`)
+    else if (def && NEGATIVE_RE.test(next)) written.push(`${word}${word.startsWith('--') ? '=' : ''}${argv[++index]}`)
+    else if (def && index + 1 < argv.length) written.push(word, argv[++index] ?? '')
+    else written.push(word)
   }
   return written
+}
+
+const NEGATIVE_RE = /^-\d/
+
+/** The option with a value that `word` is, if it is no more than that. */
+function optionOf(defs: CommandArgs, word: string): StringOption | undefined {
+  const def = word.startsWith('--') ? defs[word.slice(2)] : Object.values(defs).find((option) => option.type !== 'positional' && option.alias !== undefined && word === `-${option.alias}`)
+  return def?.type === 'string' ? def : undefined
 }
 
 function parserOptions(defs: CommandArgs): NonNullable<ParseArgsConfig['options']> {

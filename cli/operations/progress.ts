@@ -1,6 +1,7 @@
 import type { OperationProgress } from '#core/api/schemas.ts'
 import { printable } from '#core/names.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
+import { terminalSize } from '../framework/output.ts'
 
 /** Shows how an operation goes on. */
 export interface ProgressView {
@@ -63,7 +64,7 @@ function createBar(stream: ProgressStream, now: () => number): ProgressView {
       }
       const seconds = (now() - begun.time) / 1000
       const rate = progress.bytes !== null && seconds >= 0.5 ? (progress.bytes - begun.bytes) / seconds : undefined
-      stream.write(`${CLEAR_LINE}${formatProgress(progress, rate).slice(0, (stream.columns ?? 80) - 1)}`)
+      stream.write(`${CLEAR_LINE}${formatProgress(progress, rate).slice(0, terminalSize(stream).columns - 1)}`)
       drawn = true
     },
     say(text) {

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import type { ReadStream, WriteStream } from 'node:tty'
+import { terminalSize } from '../framework/output.ts'
 
 /** The person's terminal, or pipes in its place. */
 export interface LocalTerminal {
@@ -20,7 +21,7 @@ export function createLocalTerminal(input: ReadStream, outputs: WriteStream[]): 
 
   return {
     isTerminal: input.isTTY === true,
-    size: () => ({ columns: screen?.columns || 80, rows: screen?.rows || 24 }),
+    size: () => terminalSize(screen ?? {}),
     onResize(listener) {
       screen?.on('resize', listener)
     },

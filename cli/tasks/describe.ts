@@ -1,7 +1,7 @@
 import type { Explanation, Task, TaskDetails, TaskEvent } from '#core/api/schemas.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
-import { isFinal } from '#core/tasks/states.ts'
-import { formatFacts, formatTable, formatTime } from '../framework/output.ts'
+import { isFinal, mayComeBack } from '#core/tasks/states.ts'
+import { formatFacts, formatTable, formatTime, localTimes } from '../framework/output.ts'
 import { formatDuration } from '../values/durations.ts'
 import { formatSync } from './format-sync.ts'
 import { countsText } from './task-view.ts'
@@ -13,12 +13,13 @@ export function standingLine(task: Task): string {
 
 /** All about one task or batch, with what happened to it. */
 export function describeTask(task: TaskDetails): string {
+  const message = task.message && localTimes(task.message)
   const facts = formatFacts([
     ['Id', task.id],
     ['Name', task.name],
     ['State', `${task.sync ? formatSync(task.sync) : task.state}${wishText(task)}`],
-    ['Reason', task.reason && (task.message ? `${task.reason}: ${task.message}` : task.reason)],
-    ['Message', task.reason ? null : task.message],
+    ['Reason', task.reason && (message ? `${task.reason}: ${message}` : task.reason)],
+    ['Message', task.reason ? null : message],
     ['Exit code', task.exitCode],
     ['Batch', task.batch],
     ['Items', task.items && countsText(task.items)],
@@ -59,12 +60,12 @@ export function describeTask(task: TaskDetails): string {
 export function describeExplanation({ id, summary, place, waiting, reasons, nodes }: Explanation): string {
   const facts = formatFacts([
     ['Task', id],
-    ['In short', summary],
+    ['In short', localTimes(summary)],
     ['Place', place === null ? null : `${place} of ${waiting} that wait`],
-    ...reasons.map(({ code, message }) => ['Because', `${code}: ${message}`] as [string, string]),
+    ...reasons.map(({ code, message }) => ['Because', `${code}: ${localTimes(message)}`] as [string, string]),
   ])
   if (nodes.length === 0) return facts
-  return `${facts}\n\n${formatTable(['NODE', 'REASON', 'MESSAGE'], nodes.map(({ hostname, reason }) => [hostname, reason?.code ?? null, reason?.message ?? 'It could start there.']))}`
+  return `${facts}\n\n${formatTable(['NODE', 'REASON', 'MESSAGE'], nodes.map(({ hostname, reason }) => [hostname, reason?.code ?? null, reason ? localTimes(reason.message) : 'It could start there.']))}`
 }
 
 // --- internal ---
@@ -76,11 +77,14 @@ function gpuText({ gpuIds, gpus, gpuMemoryBytes }: Task): string | null {
 }
 
 function formatEvents(events: readonly TaskEvent[]): string {
-  return formatTable(['TIME', 'EVENT', 'BY', 'EXECUTION', 'NODE', 'MESSAGE'], events.map(({ time, event, by, instance, node, message }) => [formatTime(time), event, by, instance || null, node, message]))
+  return formatTable(['TIME', 'EVENT', 'BY', 'EXECUTION', 'NODE', 'MESSAGE'], events.map(({ time, event, by, instance, node, message }) => [formatTime(time), event, by, instance || null, node, message && localTimes(message)]))
 }
 
 /** What the user asked for that is not so yet. */
-function wishText({ wish, state }: Pick<Task, 'wish' | 'state'>): string {
-  if (isFinal(state) || wish === 'run' || (wish === 'pause' && state === 'paused')) return ''
+function wishText(task: Task): string {
+  const { wish, state } = task
+  // What is lost with a silent node may run on there; a batch does not say which of its items do.
+  const isOutOfSight = mayComeBack(task) || (state === 'lost' && task.items !== null)
+  if (wish === 'run' || (wish === 'pause' && state === 'paused') || (isFinal(state) && !(wish === 'kill' && isOutOfSight))) return ''
   return wish === 'hold' ? ', held' : `, ${wish} asked for`
 }

@@ -6,6 +6,7 @@ import { MAX_ITEMS, parseIndexes } from '#core/tasks/index-set.ts'
 import { indexesOf } from '#core/tasks/items.ts'
 import { readOption } from '../framework/options.ts'
 import { usage } from '../framework/parse.ts'
+import { decodeText } from '../framework/raw-text.ts'
 import { wholeNumber } from '../values/numbers.ts'
 import { splitRaw, unquote } from '../values/words.ts'
 
@@ -68,7 +69,9 @@ async function readText(file: string): Promise<string> {
       if (length > MAX_LINES_BYTES) throw new Error(`it has more than ${MAX_LINES_BYTES} bytes`)
       chunks.push(chunk)
     }
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks))
+    const text = decodeText(Buffer.concat(chunks))
+    if (text === undefined) throw new Error('it is not UTF-8')
+    return text
   } catch (error) {
     throw usage(`--each-line ${quote(file)} can not be read: ${errorMessage(error)}.`, error)
   }

@@ -29,7 +29,7 @@ async function printTable(client: HostClient, filter: TaskFilter, limit: number)
     isFirst = false
     hasMore = more
   }
-  if (hasMore) tell(`There are more than these ${limit}: --limit N or --all shows them.`)
+  if (hasMore) tell('There are more: --limit N or --all shows them.')
 }
 
 async function printArray(client: HostClient, filter: TaskFilter, limit: number): Promise<void> {

@@ -22,7 +22,7 @@ export async function printLogs(names: readonly OutputChannel[], args: CommandCo
   const task = await client.call('getTask', { params: { id: args.id } })
   const now = await copy(client, task, { writers, range, follow: args.follow })
   // An earlier execution than the last says nothing of how the task ends.
-  return args.follow && isFinal(now.state) && (range.instance ?? now.instance) === now.instance ? concludeTasks([now]) : exitCodes.ok
+  return args.follow && isFinal(now.state) && (range.instance ?? now.instance) === now.instance ? concludeTasks([now], args) : exitCodes.ok
 }
 
 // --- internal ---

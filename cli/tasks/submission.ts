@@ -1,6 +1,5 @@
-import { randomUUID } from 'node:crypto'
 import type { Dependency, SignalName, SubmitInput } from '#core/api/schemas.ts'
-import { signalName, submitBody } from '#core/api/schemas/tasks.ts'
+import { signalName, submitBody } from '#core/api/schemas/submission.ts'
 import { parseEnvironmentReference, quote } from '#core/names.ts'
 import { parseMount } from '#core/tasks/mounts.ts'
 import { parseSize } from '#core/tasks/sizes.ts'
@@ -9,12 +8,13 @@ import type { CommandContext } from '../framework/command.ts'
 import { loginName } from '../framework/login-name.ts'
 import { assertFields, readOption } from '../framework/options.ts'
 import { usage } from '../framework/parse.ts'
-import { parseDuration } from '../values/durations.ts'
+import { durationWithin } from '../values/durations.ts'
 import { wholeNumber } from '../values/numbers.ts'
 import { parseFutureTime } from '../values/times.ts'
 import { parseOwnVariables, readVariableFiles } from '../values/variables.ts'
 import { splitWords } from '../values/words.ts'
 import { parseItems } from './items.ts'
+import { submissionKey } from './submit.ts'
 import type { SubmitArgs } from './submit-args.ts'
 
 export interface Submission {
@@ -37,7 +37,7 @@ export async function createSubmission({ args, rest }: CommandContext<SubmitArgs
   const body = {
     command: rest,
     ...(args.container === 'NULL' ? { environment: null } : readEnvironment(args.container)),
-    key: args.key ?? randomUUID(),
+    key: submissionKey(args.key),
     name: args.name,
     submitter: loginName(),
     targets: args.target,
@@ -59,9 +59,9 @@ export async function createSubmission({ args, rest }: CommandContext<SubmitArgs
     at: readOption('--at', args.at, parseFutureTime),
     after: args.after.map(parseDependency),
     retries: readOption('--retry', args.retry, wholeNumber({ min: 0, max: 1000 })),
-    timeLimitSeconds: readOption('--time-limit', args['time-limit'], parseDuration),
+    timeLimitSeconds: readOption('--time-limit', args['time-limit'], durationWithin({ min: 0.001, max: 366 * 86_400 })),
     signal: readOption('--signal', args.signal, parseSignal),
-    graceSeconds: readOption('--grace', args.grace, parseDuration),
+    graceSeconds: readOption('--grace', args.grace, durationWithin({ min: 0, max: 3600 })),
     notifyUrl: notify.url,
   }
   assertFields(submitBody, body, fieldOptions)

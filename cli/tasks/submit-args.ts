@@ -11,7 +11,7 @@ export const submitArgs = {
   env: { type: 'string', multiple: true, valueHint: 'name[=value]', description: 'Environment variable of the task; NAME alone takes the value from here' },
   'env-file': { type: 'string', multiple: true, valueHint: 'file', description: 'File with a variable on each line; --env goes before it' },
   mount: { type: 'string', multiple: true, valueHint: 'src:dst[:ro]', description: 'Directory of the node, seen in the task' },
-  user: { type: 'string', valueHint: 'uid[:gid]', description: "Whom it runs as; else the Host's default" },
+  user: { type: 'string', valueHint: 'uid[:gid]', description: "Whom it runs as; else the Host's default, and without a container the Runner's user" },
   workdir: { type: 'string', valueHint: 'directory', description: 'Where it begins; else /shared' },
   network: { type: 'string', valueHint: 'network', description: "Docker network, such as host, bridge or none; else the Host's default" },
   privileged: { type: 'boolean', description: 'Run it privileged' },

@@ -1,8 +1,18 @@
+import { randomUUID } from 'node:crypto'
 import type { Task } from '#core/api/schemas.ts'
 import { errorMessage, HakuError, isHakuError } from '#core/errors.ts'
+import { quote } from '#core/names.ts'
+import { plural } from '#core/words.ts'
 import { leave, onInterrupt } from '../framework/interrupts.ts'
+import { readOption } from '../framework/options.ts'
 import { tell } from '../framework/output.ts'
+import { usage } from '../framework/parse.ts'
 import { isLinkError, isNeverSent, rejoin } from '../framework/rejoin.ts'
+
+/** The given key, or one of its own. @throws `usage.invalid` */
+export function submissionKey(given?: string): string {
+  return readOption('--key', given, parseKey) ?? randomUUID()
+}
 
 /**
  * Submits by `call`, and again when the link is lost before the answer: by `key` the Host makes nothing twice. When it ends without an
@@ -29,4 +39,11 @@ export async function submit(key: string, call: () => Promise<{ tasks: Task[] }>
   } finally {
     release()
   }
+}
+
+// --- internal ---
+
+function parseKey(text: string): string {
+  if (text.length < 8 || text.length > 64) throw usage(`${quote(text)} has ${text.length} ${plural('character', text.length)}; a key has 8 to 64.`)
+  return text
 }

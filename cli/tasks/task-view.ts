@@ -1,5 +1,6 @@
 import type { BatchItems, Task } from '#core/api/schemas.ts'
 import { isFinal, type TaskState, taskStates } from '#core/tasks/states.ts'
+import { localTimes } from '../framework/output.ts'
 import { createProgressView } from '../operations/progress.ts'
 
 type Counted = Pick<BatchItems, 'size' | 'counts'>
@@ -12,7 +13,7 @@ export function createTaskView(): { onTask(task: Task): void; end(): void } {
     onTask(task) {
       seen.set(task.id, task.state)
       if (task.sync && seen.size === 1) view.update({ phase: 'syncing', bytes: task.sync.bytes, totalBytes: task.sync.totalBytes, message: '' })
-      else if (process.stderr.isTTY) view.update({ ...NO_BYTES, phase: seen.size > 1 ? 'waiting' : task.state, message: seen.size > 1 ? countsText(countStates(seen)) : task.items ? countsText(task.items) : (task.message ?? '') })
+      else if (process.stderr.isTTY) view.update({ ...NO_BYTES, phase: seen.size > 1 ? 'waiting' : task.state, message: seen.size > 1 ? countsText(countStates(seen)) : task.items ? countsText(task.items) : localTimes(task.message ?? '') })
     },
     end: view.end,
   }

@@ -19,5 +19,5 @@ export async function waitForNamed(args: ControlArgs & { any: boolean }): Promis
   const options = { output: false, onTask: view.onTask, onEnd }
   const ended = await (args.any ? waitForFirst(client, tasks, options) : waitForTasks(client, tasks, options)).finally(view.end)
   if (args.json) await printObjects(ended, args.any ? 1 : args.id.length)
-  return Math.max(code, concludeTasks(ended))
+  return Math.max(code, concludeTasks(ended, args))
 }

@@ -21,5 +21,5 @@ export async function waitForSubmitted(client: HostClient, tasks: Task[], { json
   const onEnd = notifyCommand && ((task: Task) => runNotifyCommand(notifyCommand, task))
   const ended = await waitForTasks(client, tasks, { output, onEnd, onTask: view?.onTask }).finally(view?.end)
   if (json) await printObjects(ended)
-  return concludeTasks(ended)
+  return concludeTasks(ended, { json })
 }

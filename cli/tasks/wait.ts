@@ -3,7 +3,7 @@ import type { OutputChannel } from '#core/tasks/channels.ts'
 import type { HostClient } from '../framework/connection.ts'
 import { exitCodes } from '../framework/exit-codes.ts'
 import { createLimit } from '../framework/limit.ts'
-import { print, printError, tell } from '../framework/output.ts'
+import { localTimes, print, printError, tell } from '../framework/output.ts'
 import { isLinkError } from '../framework/rejoin.ts'
 import { copyBatchOutput, labelOf, withLabel } from './batch-output.ts'
 import { type DetachGuard, guardDetach, howToComeBack } from './detach.ts'
@@ -51,10 +51,10 @@ export function taskExitCode(task: Pick<Task, 'state' | 'exitCode'>): number {
   return task.state === 'succeeded' ? exitCodes.ok : task.exitCode || exitCodes.failed
 }
 
-/** The highest exit code of all; says why for those that did not just exit. */
-export function concludeTasks(tasks: readonly Task[]): number {
-  for (const task of tasks) {
-    if (task.state !== 'succeeded' && task.reason !== 'exited') tell(`${task.items ? 'Batch' : 'Task'} ${task.id} ${stateText(task.state)}${task.message ? `: ${task.message}` : '.'}`)
+/** The highest exit code of all; says of each that did not succeed why, in a line that is told apart from what tasks print. Objects say it themselves. */
+export function concludeTasks(tasks: readonly Task[], { json }: { json: boolean }): number {
+  for (const task of json ? [] : tasks) {
+    if (task.state !== 'succeeded') tell(`hakuriver: ${task.items ? 'batch' : 'task'} ${task.id} ${stateText(task.state)}${task.message ? `: ${localTimes(task.message)}` : '.'}`)
   }
   return Math.max(exitCodes.ok, ...tasks.map(taskExitCode))
 }

@@ -4,7 +4,7 @@ import { errorMessage } from '#core/errors.ts'
 import { printable } from '#core/names.ts'
 import { connect, type HostClient } from '../framework/connection.ts'
 import { onInterrupt } from '../framework/interrupts.ts'
-import { formatTable, printLine, tell } from '../framework/output.ts'
+import { formatTable, printLine, tell, terminalSize } from '../framework/output.ts'
 import { isLinkError } from '../framework/rejoin.ts'
 import type { ListOptions } from './list.ts'
 import { TASK_HEADER, taskRow } from './task-rows.ts'
@@ -48,7 +48,7 @@ async function list(client: HostClient, query: Record<string, unknown>, signal: 
 function createScreen(): Show {
   let drawn = 0
   return async (tasks) => {
-    const { columns = 80, rows = 24 } = process.stdout
+    const { columns, rows } = terminalSize(process.stdout)
     const text = typeof tasks === 'string' ? printable(tasks) : formatTable(TASK_HEADER, tasks.map(taskRow))
     const lines = text.split('\n').slice(0, rows - 2).map((line) => line.slice(0, columns - 1))
     // Up to where the last drawing began, and everything below is cleared.

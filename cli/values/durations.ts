@@ -2,21 +2,19 @@ import { quote } from '#core/names.ts'
 import { usage } from '../framework/parse.ts'
 
 const SECONDS = { d: 86_400, h: 3600, m: 60, s: 1, ms: 0.001 } as const
-type Unit = keyof typeof SECONDS
+const units = ['d', 'h', 'm', 's', 'ms'] as const
 
 const PLAIN_RE = /^\d+(?:\.\d+)?$/
-const UNITS_RE = /^(?:\d+(?:\.\d+)?(?:d|h|m|s|ms))+$/
+/** From large to small, each once at most. */
+const UNITS_RE = new RegExp(`^(?=.)${units.map((unit) => String.raw`(?:(?<${unit}>\d+(?:\.\d+)?)${unit})?`).join('')}$`)
 /** As Slurm has it: `minutes:seconds`, `hours:minutes:seconds`, `days-hours`, `days-hours:minutes`, `days-hours:minutes:seconds`. */
 const CLOCK_RE = /^(?:(?<days>\d+)-)?(?<parts>\d+(?::\d{1,2}){0,2})$/
 
 /** Seconds of `text`, or nothing if it is no duration. */
 export function readDuration(text: string): number | undefined {
   if (PLAIN_RE.test(text)) return Number(text)
-  if (UNITS_RE.test(text)) {
-    const parts = [...text.matchAll(/(?<amount>[\d.]+)(?<unit>ms|[dhms])/g)]
-    return round(parts.reduce((sum, { groups }) => sum + Number(groups?.['amount']) * SECONDS[groups?.['unit'] as Unit], 0))
-  }
-  return readClock(text)
+  const parts = UNITS_RE.exec(text)?.groups
+  return parts ? round(units.reduce((sum, unit) => sum + Number(parts[unit] ?? 0) * SECONDS[unit], 0)) : readClock(text)
 }
 
 /** Seconds of `text`. @throws `usage.invalid` */
@@ -24,6 +22,15 @@ export function parseDuration(text: string): number {
   const seconds = readDuration(text)
   if (seconds === undefined) throw usage(`${quote(text)} is not a duration. Write seconds, or such as 90s, 10m, 1h30m, 2d, 1:30:00 or 1-12:00:00.`)
   return seconds
+}
+
+/** Reads a duration of this range, in seconds. The reader throws `usage.invalid`. */
+export function durationWithin({ min, max }: { min: number; max: number }): (text: string) => number {
+  return (text) => {
+    const seconds = parseDuration(text)
+    if (!(seconds >= min && seconds <= max)) throw usage(`${quote(text)} is not a duration from ${formatDuration(min)} to ${formatDuration(max)}.`)
+    return seconds
+  }
 }
 
 /** `2s`, `1h30m`, `1d12h`: what {@link parseDuration} reads back as the same. */

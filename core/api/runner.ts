@@ -9,7 +9,7 @@ const versionOfEnvironment = z.strictObject({ environment: schemas.environmentNa
 /** Everything a Runner answers, to its Host alone. */
 export const runnerApi = defineEndpoints({
   getHealth: { method: 'GET', path: '/api/health', summary: 'Whether the Runner works', role: 'public', response: { status: 200, body: schemas.health }, errors: [] },
-  putTask: { method: 'PUT', path: '/api/tasks/{id}', summary: 'Execute this task. The same instance twice starts one container; a higher one ends what ran before', role: 'host', params: id, body: schemas.taskOrder, maxBodyBytes: 4 * 1024 * 1024, response: { status: 202, body: schemas.taskReport }, errors: ['task.superseded', 'task.not_allowed'] },
+  putTask: { method: 'PUT', path: '/api/tasks/{id}', summary: 'Execute this task. The same instance twice starts one container; a higher one ends what ran before', role: 'host', params: id, body: schemas.taskOrder, maxBodyBytes: 16 * 1024 * 1024, response: { status: 202, body: schemas.taskReport }, errors: ['task.superseded', 'task.not_allowed'] },
   killTask: { method: 'POST', path: '/api/tasks/{id}/kill', body: schemas.executionBody, summary: 'End the task', role: 'host', params: id, response: { status: 202, body: schemas.taskReport }, errors: ['task.not_found'] },
   pauseTask: { method: 'POST', path: '/api/tasks/{id}/pause', body: schemas.executionBody, summary: 'Freeze the task', role: 'host', params: id, response: { status: 200, body: schemas.taskReport }, errors: ['task.not_found', 'task.state'] },
   resumeTask: { method: 'POST', path: '/api/tasks/{id}/resume', body: schemas.executionBody, summary: 'Go on with the task', role: 'host', params: id, response: { status: 200, body: schemas.taskReport }, errors: ['task.not_found', 'task.state'] },

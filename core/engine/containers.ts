@@ -23,6 +23,7 @@ const inspectAnswer = z.object({
   GraphDriver: z.object({ Name: z.string(), Data: z.record(z.string(), z.string()).nullish() }).nullish(),
 })
 
+/** What of the {@link Engine} is about containers. */
 export function containerCalls(transport: Transport): ContainerCalls {
   const post = (id: string, verb: string, what: string, query?: Record<string, string | number | boolean>) =>
     transport.call({ method: 'POST', path: `/containers/${segment(id)}/${verb}`, what: `${what} the container ${quote(id)}`, ...(query && { query }) })

@@ -8,6 +8,7 @@ import { segment, type Transport } from './transport.ts'
 const idAnswer = z.object({ Id: z.string() })
 const inspectAnswer = z.object({ Running: z.boolean(), ExitCode: z.number().nullish() })
 
+/** What of the {@link Engine} runs programs in containers. */
 export function execCalls(transport: Transport): Pick<Engine, 'exec'> {
   return {
     async exec(id, spec) {

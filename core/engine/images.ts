@@ -30,6 +30,7 @@ const progressLine = z.object({
 })
 type ProgressLine = z.infer<typeof progressLine>
 
+/** What of the {@link Engine} is about images. */
 export function imageCalls(transport: Transport): ImageCalls {
   return {
     async listImages() {

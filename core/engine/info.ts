@@ -14,6 +14,7 @@ const infoAnswer = z.object({
   MemTotal: z.number(),
 })
 
+/** What the Engine tells of itself and of its machine. @throws `engine.unavailable` */
 export async function readInfo(transport: Transport): Promise<EngineInfo> {
   const what = 'ask the Engine about itself'
   const info = readAnswer(infoAnswer, await transport.call({ method: 'GET', path: '/info', what }), what)

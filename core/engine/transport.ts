@@ -39,6 +39,7 @@ export interface EngineRequest {
   signal?: AbortSignal | undefined
 }
 
+/** HTTP over the Engine's socket. Nothing is opened before the first request. */
 export function createTransport(socketPath: string): Transport {
   // A new connection for each request costs 0.1 ms on a Unix socket, and can not be one that the daemon has just closed.
   const agent = new Agent({ keepAlive: false })

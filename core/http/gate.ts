@@ -52,11 +52,11 @@ export function createGate(options: GateOptions): (request: IncomingMessage) => 
   return function admit(request) {
     const host = assertHost(request, hosts)
     assertOrigin(request, host)
-    const { pathname, searchParams } = parseUrl(request)
+    const { pathname, searchParams, isPlain } = parseUrl(request)
     for (const key of searchParams.keys()) {
       if (TOKEN_QUERY_RE.test(key)) throw new HakuError('auth.token_in_url', 'A token in a URL ends up in logs. Send it as "Authorization: Bearer …".')
     }
-    const found = match(request.method ?? '', pathname)
+    const found = isPlain ? match(request.method ?? '', pathname) : 'unknown_path'
     // Who may not come in does not learn which paths exist.
     const isPublic = typeof found === 'object' && found.endpoint.role === 'public'
     const role = isPublic ? 'public' : authenticate(request, { tokens: options.tokens(), ticketSecret: options.ticketSecret, path: pathname })
@@ -91,11 +91,17 @@ function assertOrigin(request: IncomingMessage, host: string): void {
 const PLAIN_PATH_RE = /^(?:\/[\w~-][\w.~-]*)+$/
 const NO_QUERY = new URLSearchParams()
 
-function parseUrl(request: IncomingMessage): Pick<URL, 'pathname' | 'searchParams'> {
-  if (request.url !== undefined && PLAIN_PATH_RE.test(request.url)) return { pathname: request.url, searchParams: NO_QUERY }
+interface ParsedUrl extends Pick<URL, 'pathname' | 'searchParams'> {
+  /** The parser left the path as it came. The router reads it as it came: with `/./` in it, it would find another route, or none. */
+  isPlain: boolean
+}
+
+function parseUrl({ url = '/' }: IncomingMessage): ParsedUrl {
+  if (PLAIN_PATH_RE.test(url)) return { pathname: url, searchParams: NO_QUERY, isPlain: true }
   try {
     // The base is never used for anything: only path and query count.
-    return new URL(`http://localhost${request.url?.startsWith('/') ? request.url : `/${request.url}`}`)
+    const { pathname, searchParams } = new URL(`http://localhost${url.startsWith('/') ? url : `/${url}`}`)
+    return { pathname, searchParams, isPlain: pathname === url.split('?', 1)[0] }
   } catch {
     throw new HakuError('request.invalid', 'The request line has no valid path.')
   }

@@ -13,6 +13,7 @@ export interface RequestSignal {
   end(): void
 }
 
+/** For one request, from now on. Whoever answers it must call `end` once it is over. */
 export function createRequestSignal(): RequestSignal {
   // Of its own, and none that lives longer: a signal made of a long-lived one is never let go (Node 20).
   let controller: AbortController | undefined

@@ -44,10 +44,12 @@ export function firstIndexes(count: number): IndexSet {
   return count === 0 ? [] : [{ from: 1, to: count, step: 1 }]
 }
 
+/** How many indexes are in the set, without making a list of them. */
 export function countIndexes(set: IndexSet): number {
   return set.reduce((sum, range) => sum + countOf(range), 0)
 }
 
+/** Whether this index is in the set. */
 export function hasIndex(set: IndexSet, index: number): boolean {
   return set.some((range) => isIn(range, index))
 }
@@ -76,10 +78,23 @@ export function takeIndexes(set: IndexSet, count: number): { taken: number[]; re
 
 /** Without this one. */
 export function withoutIndex(set: IndexSet, index: number): IndexSet {
+  return withoutIndexes(set, [index])
+}
+
+/** Without these, in any order. As cheap as they are many, however large the set is. */
+export function withoutIndexes(set: IndexSet, indexes: Iterable<number>): IndexSet {
+  const sorted = [...indexes].sort((left, right) => left - right)
+  let next = 0
   return set.flatMap((range) => {
-    if (!isIn(range, index)) return [range]
-    const { from, to, step } = range
-    return [...(index > from ? [toRange(from, index - step, step)] : []), ...(index < to ? [toRange(index + step, to, step)] : [])]
+    const { to, step } = range
+    const kept: IndexRange[] = []
+    let from = range.from
+    for (let index = sorted[next]; index !== undefined && index <= to; index = sorted[++next]) {
+      if (index < from || !isIn(range, index)) continue
+      if (index > from) kept.push(toRange(from, index - step, step))
+      from = index + step
+    }
+    return from > to ? kept : [...kept, toRange(from, to, step)]
   })
 }
 

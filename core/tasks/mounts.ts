@@ -1,3 +1,4 @@
+import { realpath } from 'node:fs/promises'
 import { posix } from 'node:path'
 import { HakuError } from '../errors.ts'
 import { quote } from '../names.ts'
@@ -25,6 +26,20 @@ export function parseMount(text: string): Mount {
 /** Whether `source` is one of `roots` or lies below one. */
 export function isMountAllowed(source: string, roots: readonly string[]): boolean {
   return roots.some((root) => source === root || source.startsWith(root.endsWith('/') ? root : `${root}/`))
+}
+
+/**
+ * Refuses what a user may not mount.
+ *
+ * @param real where `source` leads on this machine, links followed: one inside an allowed directory leads nowhere else
+ * @throws `task.mount_not_allowed`
+ */
+export async function assertMountAllowed(source: string, real: string, roots: readonly string[]): Promise<void> {
+  const realRoots = await Promise.all(roots.map((root) => realpath(root).catch(() => root)))
+  if (isMountAllowed(source, roots) && isMountAllowed(real, [...roots, ...realRoots])) return
+  const allowed = roots.length > 0 ? `Mounts may be below ${roots.join(', ')}` : 'No mounts are allowed here'
+  const what = source === real ? quote(source) : `${quote(source)}, which leads to ${quote(real)},`
+  throw new HakuError('task.mount_not_allowed', `${what} may not be mounted. ${allowed}; docker.allowed_mounts in the configuration of the Host says so.`)
 }
 
 // --- internal ---

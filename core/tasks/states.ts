@@ -56,6 +56,11 @@ export function isFinal(state: TaskState): boolean {
   return FINAL.has(state)
 }
 
+/** Lost with its node, and maybe only out of sight: what it reserved there stays reserved until the node has told. */
+export function mayComeBack({ state, reason, node }: { state: TaskState; reason: TaskReason | null; node: string | null }): boolean {
+  return state === 'lost' && reason === 'node_unreachable' && node !== null
+}
+
 /** Whether the task holds what it reserved on its node: from acceptance by the scheduler to its end, paused included. */
 export function holdsResources(state: TaskState): boolean {
   return state !== 'queued' && !isFinal(state)

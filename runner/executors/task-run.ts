@@ -33,7 +33,8 @@ export function createTaskRun(record: TaskRecord, { state, closing }: { state: P
   function report(change: Partial<TaskReport>): void {
     if (isFinal(record.report.state)) return
     const isPastSync = change.state !== undefined && change.state !== 'syncing'
-    record.report = { ...record.report, ...change, ...(isPastSync && { sync: null }), sequence: record.report.sequence + 1 }
+    const message = change.message && { message: shorten(change.message) }
+    record.report = { ...record.report, ...change, ...message, ...(isPastSync && { sync: null }), sequence: record.report.sequence + 1 }
     // A restart finds out by itself whether it runs; that it was made, and how it ended, must not be forgotten.
     if (record.report.state === 'starting' || isFinal(record.report.state)) keep()
     else state.saveSoon(record)
@@ -60,10 +61,20 @@ export function createTaskRun(record: TaskRecord, { state, closing }: { state: P
       ending.abort()
     },
     report,
-    tell(message) {
+    tell(words) {
+      const message = words && shorten(words)
       if (record.report.message === message) return
       if (message !== null) console.error(`[hakuriver] [runner] task ${id}: ${message}`)
       report({ message })
     },
   }
+}
+
+// --- internal ---
+
+/** What an Engine or a program says may be of any length, and many reports go together. */
+const MAX_MESSAGE = 4096
+
+function shorten(message: string): string {
+  return message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE - 1)}…` : message
 }

@@ -56,6 +56,8 @@ export function createTasks({ services, executors, images, takesPlain, onNews }:
   /** Resolves once nothing of the execution runs any more. */
   const lives = new Map<string, Promise<void>>()
   const working = new Set<Promise<void>>()
+  /** Orders that are not on the disk yet. */
+  const accepting = new Map<string, Promise<void>>()
 
   function track(work: Promise<void>): void {
     const guarded: Promise<void> = work
@@ -131,14 +133,20 @@ export function createTasks({ services, executors, images, takesPlain, onNews }:
 
   return {
     async accept(order) {
+      const key = executionKey(order)
       const existing = state.find(order)
-      if (existing) return existing.report
+      if (existing) {
+        await accepting.get(key)
+        return existing.report
+      }
       const latest = Math.max(0, ...state.ofTask(order.id).map((record) => record.order.instance))
       if (latest > order.instance) throw new HakuError('task.superseded', `This node knows execution ${latest} of the task ${order.id}: execution ${order.instance} is not started.`)
       if (!order.image && !takesPlain) throw new HakuError('task.not_allowed', 'This node runs nothing without a container. Set runner.plain_processes = true in its configuration, or give the task an environment.')
       // The answer carries the first report, and an order that got no answer comes again.
       const record: TaskRecord = { order, report: firstReport(order), acknowledged: 1, wish: 'run', isTimedOut: false, handle: null, cpus: null, released: null }
-      await state.save(record).catch((error: unknown) => {
+      const saved = state.save(record).finally(() => accepting.delete(key))
+      accepting.set(key, saved)
+      await saved.catch((error: unknown) => {
         state.remove(order)
         throw error
       })
@@ -151,9 +159,12 @@ export function createTasks({ services, executors, images, takesPlain, onNews }:
 
     async kill(execution) {
       const record = known(execution)
-      if (isFinal(record.report.state) || record.wish === 'kill') return record.report
-      if (!record.isTimedOut) record.wish = 'kill'
-      await state.save(record)
+      if (isFinal(record.report.state)) return record.report
+      if (record.wish !== 'kill' && !record.isTimedOut) {
+        record.wish = 'kill'
+        // On the disk first: nobody must find it running after the answer. A disk that is full is no reason to let it run.
+        await state.save(record).catch(() => state.saveSoon(record))
+      }
       runs.get(executionKey(execution))?.end()
       return record.report
     },

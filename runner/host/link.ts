@@ -9,6 +9,7 @@ import { createBackoff } from '../backoff.ts'
 import type { EngineFacts } from '../hardware/engine-info.ts'
 import type { Usage } from '../hardware/usage.ts'
 import { createBell } from './bell.ts'
+import { createBatches } from './batches.ts'
 import { createProblemLog } from './problem-log.ts'
 
 /** What the link carries. */
@@ -48,7 +49,6 @@ const CALL_TIMEOUT_MS = 10_000
 const BACKOFF = { firstMs: 500, maxMs: 15_000 }
 /** Most tasks are short: their steps within this time make one report. */
 const GATHER_MS = 50
-const MAX_REPORTS = 1000
 /** A beat that comes after so many intervals: the process was stopped, or the machine asleep. */
 const FROZEN_BEATS = 2
 
@@ -59,6 +59,7 @@ export function createLink(options: LinkOptions): Link {
   const problems = createProblemLog(new HakuError('host.unreachable', `The Host at ${options.url} has not answered yet.`))
   const reportProblems = createProblemLog()
   const bell = createBell(GATHER_MS)
+  const batches = createBatches()
   let client: Client<HostApi> | undefined
   let pause = new AbortController()
   /** The holdings that the Host knows of, as JSON. */
@@ -74,6 +75,8 @@ export function createLink(options: LinkOptions): Link {
         const body = { ...self, engine, ...(holdings && { holdings }) }
         const { heartbeatSeconds } = await client.call('registerRunner', { body, signal: closing, timeoutMs: CALL_TIMEOUT_MS })
         told = JSON.stringify(holdings)
+        // It may be another Host than the one that has refused some.
+        batches.forgive()
         problems.over(`registered ${hostname} with the Host at ${options.url}`)
         return heartbeatSeconds
       } catch (error) {
@@ -131,14 +134,21 @@ export function createLink(options: LinkOptions): Link {
   }
 
   async function send(): Promise<void> {
-    const reports = options.outbox().slice(0, MAX_REPORTS)
+    const { reports, isAll } = batches.next(options.outbox())
     if (reports.length === 0 || !client) return
-    const answer = await client.call('reportTasks', { params: { hostname }, body: { instanceId, reports }, signal: closing, timeoutMs: CALL_TIMEOUT_MS })
-    const acknowledged = new Set(answer.acknowledged.map(executionKey))
-    options.acknowledge(reports.filter((report) => acknowledged.has(executionKey(report))))
-    for (const execution of answer.unknown) options.disown(execution)
+    try {
+      const answer = await client.call('reportTasks', { params: { hostname }, body: { instanceId, reports }, signal: closing, timeoutMs: CALL_TIMEOUT_MS })
+      const acknowledged = new Set(answer.acknowledged.map(executionKey))
+      options.acknowledge(reports.filter((report) => acknowledged.has(executionKey(report))))
+      for (const execution of answer.unknown) options.disown(execution)
+      batches.taken()
+    } catch (error) {
+      if (!isHakuError(error, 'request.invalid', 'request.body_too_large')) throw error
+      batches.refused(reports, error)
+      return bell.ring(true)
+    }
     reportProblems.over('the Host takes reports again')
-    if (reports.length === MAX_REPORTS) bell.ring(true)
+    if (!isAll) bell.ring(true)
   }
 
   /** One call at a time: what comes up during one goes with the next. */

@@ -37,7 +37,7 @@ export function findProgram({ command: [name = ''], env, workdir }: Command, pla
   const candidates = name.includes('/') ? [resolve(workdir, name)] : (env['PATH'] ?? '').split(':').map((directory) => resolve(workdir, directory, name))
   const found = candidates.map((file) => ({ file, problem: whyNotExecutable(file) }))
   const best = found.find(({ problem }) => problem === undefined) ?? found.find(({ problem }) => problem !== MISSING)
-  if (best === undefined) throw new StartFailure('command_not_found', `There is no program ${shown(name)} ${place}${name.includes('/') ? '' : `, in PATH ${env['PATH'] ?? ''}`}.`, 127)
+  if (best === undefined) throw new StartFailure('command_not_found', `There is no program ${shown(name)} ${place}${name.includes('/') ? '' : `, in PATH ${shown(env['PATH'] ?? '', 1000)}`}.`, 127)
   if (best.problem !== undefined) throw new StartFailure('command_not_found', `${shown(best.file)} can not be executed: ${best.problem}.`, 126)
   return best.file
 }
@@ -91,6 +91,6 @@ function asUser(user: CommandUser): string {
   return user ? ` as user ${user.uid}:${user.gid}` : ''
 }
 
-function shown(text: string): string {
-  return printable(text.length > 200 ? `${text.slice(0, 199)}…` : text)
+function shown(text: string, most = 200): string {
+  return printable(text.length > most ? `${text.slice(0, most - 1)}…` : text)
 }

@@ -49,7 +49,7 @@ export async function createProcess(run: TaskRun, paths: ProcessPaths, services:
 
 function assertUser({ user }: TaskOrder): void {
   const uid = process.getuid?.()
-  if (user !== null && uid !== 0 && uid !== Number(user.split(':')[0])) throw new TaskFailure('start_failed', new Error(`The Runner of this node runs as user ${uid} and not as root, so it can start nothing as user ${user}. Leave --user out, or run the Runner as root.`))
+  if (user !== null && uid !== 0 && uid !== Number(user.split(':')[0])) throw new TaskFailure('start_failed', new Error(`The Runner of this node runs as user ${uid} and not as root, so it can start nothing as user ${user}. Leave --user out, and it runs as user ${uid}, or run the Runner as root.`))
 }
 
 /** A process sees those that are named. One that asked for none gets none, as in a container. */

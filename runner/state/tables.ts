@@ -104,7 +104,7 @@ function firstExecution({ container_id: handle, ...row }: TaskRow): ExecutionRow
   const { environment, version, fileName, configDigest, manifestDigest, ...order } = JSON.parse(row.task_order) as Record<string, unknown>
   const additions = {
     image: { environment, version, fileName, configDigest, manifestDigest },
-    numaNode: null, gpus: [], user: null, workdir: null, timeLimitSeconds: null, signal: 'SIGTERM', graceSeconds: 10, maxOutputBytes: null, pack: null,
+    userMounts: [], allowedMounts: [], numaNode: null, gpus: [], user: null, workdir: null, timeLimitSeconds: null, signal: 'SIGTERM', graceSeconds: 10, maxOutputBytes: null, pack: null,
   }
   return {
     ...row,

@@ -2,11 +2,11 @@ import type { Environment, Version, VersionDetails } from '#core/api/schemas.ts'
 import { errorMessage, HakuError } from '#core/errors.ts'
 import { MAX_VERSION, quote } from '#core/names.ts'
 import { tarballFileName } from '#core/paths.ts'
-import type { VersionManifest } from '#core/tarballs/manifest.ts'
 import type { TarballEntry, TarballStore } from '#core/tarballs/store.ts'
 import type { TaskState } from '#core/tasks/states.ts'
 import type { PinnedVersion } from '../queue/task-record.ts'
 import { type Choice, createChoices } from './choices.ts'
+import { describeVersion, readNote, withoutDetails } from './describe-version.ts'
 import type { VersionMarks } from './marks.ts'
 
 /** The versions of environments: what there is, which one is current, which ones have to stay. */
@@ -76,33 +76,10 @@ export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks,
     return unfinishedTasks(environment).filter((task) => task.version === version)
   }
 
-  async function toVersion(entry: TarballEntry): Promise<VersionDetails> {
-    const { environment, version } = entry
-    const { isPinned, isCandidate, damage } = marks.get(environment, version)
-    const { manifest, trouble } = await readNote(tarballs, entry)
-    return {
-      ...entry,
-      created: manifest?.created ?? timeOf(version),
-      author: manifest?.author ?? null,
-      note: manifest?.note ?? null,
-      baseImage: manifest?.baseImage ?? null,
-      configDigest: manifest?.configDigest ?? null,
-      newBytes: manifest?.newBytes ?? null,
-      restores: manifest?.restores ?? null,
-      current: false,
-      pinned: isPinned,
-      candidate: isCandidate,
-      damage: damage ?? trouble,
-      nodes: nodesWith(environment, version),
-      tasks: tasksOf(environment, version).map(({ id }) => id),
-      architecture: manifest?.architecture ?? null,
-      os: manifest?.os ?? null,
-      layers: manifest?.layers.map(({ digest, size }, index) => ({ digest, size, isBase: index < manifest.baseLayers })) ?? [],
-    }
-  }
+  const describing = { tarballs, marks, nodesWith, tasksOf }
 
   async function toEnvironment(name: string, entries: readonly TarballEntry[]): Promise<Environment> {
-    const all = await Promise.all(entries.map(async (entry) => withoutDetails(await toVersion(entry))))
+    const all = await Promise.all(entries.map(async (entry) => withoutDetails(await describeVersion(entry, describing))))
     const current = all.find(({ candidate, damage }) => !candidate && damage === null)
     const [latest, ...older] = all.map((version) => ({ ...version, current: version === current }))
     if (!latest) throw noVersion(name)
@@ -113,7 +90,7 @@ export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks,
     const entries = await tarballs.listVersions(environment)
     const entry = entries.find((each) => each.version === version)
     if (!entry) throw noSuchVersion(environment, version, entries)
-    return { ...(await toVersion(entry)), current: entry === (await findCurrent(entries)) }
+    return { ...(await describeVersion(entry, describing)), current: entry === (await findCurrent(entries)) }
   }
 
   /** As far as its marks tell: one that is on trial or damaged is not current, whatever its number. */
@@ -251,28 +228,6 @@ export function createVersions({ tarballs, marks, keepVersions, unfinishedTasks,
 
 function keyOf({ environment, version }: Pick<TarballEntry, 'environment' | 'version'>): string {
   return `${environment}-${version}`
-}
-
-/** Later ones have no four digits for the year, which is all that an ISO 8601 time on the wire may have. */
-const LAST_SECOND = 253_402_300_799
-
-/** When a version was made, as far as its number tells. */
-function timeOf(version: number): string {
-  return new Date(Math.min(version, LAST_SECOND) * 1000).toISOString()
-}
-
-function withoutDetails({ architecture: _architecture, os: _os, layers: _layers, ...version }: VersionDetails): Version {
-  return version
-}
-
-/** A manifest that can not be read does not keep its version from being shown. */
-async function readNote(tarballs: TarballStore, { environment, version }: TarballEntry): Promise<{ manifest: VersionManifest | undefined; trouble: string | null }> {
-  try {
-    return { manifest: await tarballs.readManifest(environment, version), trouble: null }
-  } catch (error) {
-    if (error instanceof HakuError && error.kind === 'unavailable') throw error
-    return { manifest: undefined, trouble: errorMessage(error) }
-  }
 }
 
 function noVersion(name: string): HakuError {

@@ -1,4 +1,4 @@
-import { EventEmitter, once } from 'node:events'
+import { EventEmitter } from 'node:events'
 import { Readable } from 'node:stream'
 import type { Kysely } from 'kysely'
 import type { Container, Operation, OperationProgress, Version } from '#core/api/schemas.ts'
@@ -8,6 +8,7 @@ import { problemOf } from '#core/http/problems.ts'
 import { quote } from '#core/names.ts'
 import type { OperationRow, Tables } from '../database/tables.ts'
 import { waitFor } from '../wait-for.ts'
+import { type Followed, followOperation, toEvent } from './follow.ts'
 
 type Result = Container | Version
 type Undo = (operation: { kind: Operation['kind']; stored: unknown }) => Promise<void>
@@ -52,17 +53,10 @@ export interface StartOptions {
   shared?: boolean
 }
 
-interface Live {
-  operation: Operation
+interface Live extends Followed {
   isShared: boolean
   controller: AbortController
-  events: EventEmitter
-  done: Promise<void>
 }
-
-const KEEP_ALIVE_MS = 15_000
-/** Followers hear of bytes this often at most. */
-const EVENT_INTERVAL_MS = 100
 
 export function createOperations(database: Kysely<Tables>): Operations {
   const live = new Map<string, Live>()
@@ -152,7 +146,7 @@ export function createOperations(database: Kysely<Tables>): Operations {
     async follow(id, signal) {
       const entry = live.get(id)
       const last = entry ? undefined : await find(id)
-      return Readable.from(entry ? followLive(entry, signal) : [toEvent(last)])
+      return Readable.from(entry ? followOperation(entry, signal) : [toEvent(last)])
     },
 
     async cancel(id) {
@@ -221,32 +215,6 @@ function createContext(database: Kysely<Tables>, entry: Live): OperationContext 
       await update({ undo: undo === null ? null : JSON.stringify(undo) })
     },
   }
-}
-
-async function* followLive(entry: Live, signal: AbortSignal): AsyncGenerator<string> {
-  let sent: Operation | undefined
-  while (!signal.aborted) {
-    if (entry.operation === sent) {
-      await nextChange(entry.events, signal)
-      if (entry.operation === sent) yield ': waiting\n\n'
-      continue
-    }
-    sent = entry.operation
-    yield toEvent(sent)
-    if (sent.state !== 'running') return
-    await waitFor(entry.done, EVENT_INTERVAL_MS, signal)
-  }
-}
-
-async function nextChange(events: EventEmitter, signal: AbortSignal): Promise<void> {
-  const listening = new AbortController()
-  const change = once(events, 'change', { signal: listening.signal }).catch(() => undefined)
-  await waitFor(change, KEEP_ALIVE_MS, signal)
-  listening.abort()
-}
-
-function toEvent(operation: Operation | undefined): string {
-  return `data: ${JSON.stringify(operation)}\n\n`
 }
 
 function fromRow(row: OperationRow): Operation {

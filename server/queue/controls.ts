@@ -1,6 +1,6 @@
 import type { TaskEvent } from '#core/api/schemas.ts'
 import { HakuError, isHakuError } from '#core/errors.ts'
-import { isFinal } from '#core/tasks/states.ts'
+import { holdsResources, isFinal } from '#core/tasks/states.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import { addEvent } from './events.ts'
 import { isWaiting } from './live-tasks.ts'
@@ -43,7 +43,7 @@ export function createControls({ store, dispatcher }: { store: TaskStore; dispat
     }, by)
     if (!task.items) return task
     await Promise.all(store.live.itemsOf(id).map((item) => end(item.id, how, by)))
-    return store.get(id)
+    return store.getSettled(id)
   }
 
   async function kill(id: string, by: string): Promise<TaskRecord> {
@@ -56,10 +56,20 @@ export function createControls({ store, dispatcher }: { store: TaskStore; dispat
       return record.wish === 'kill' ? undefined : { ...asked(record, 'kill', by), wish: 'kill' }
     }, by)
     if (!task.items) return task
-    // Those that are lost are ended when they come back.
-    const lost = await store.queries.itemsIn(task.number, ['lost'])
-    await Promise.all([...store.live.itemsOf(id).map((item) => item.id), ...lost].map((item) => kill(item, by).catch(ignoreFinished)))
-    return store.get(id)
+    await killItems(id, by)
+    return store.getSettled(id)
+  }
+
+  /** A batch that was killed gives its items no rest, whatever hinders the Host. */
+  function killItems(batchId: string, by: string): Promise<void> {
+    return store.untilWritten(`that the items of batch ${batchId} are to end could not be stored`, async () => {
+      const { wish, number } = await store.get(batchId)
+      // Some were retried meanwhile.
+      if (wish !== 'kill') return
+      // Those that are lost are ended when they come back.
+      const lost = await store.queries.itemsIn(number, ['lost'])
+      await Promise.all([...store.live.itemsOf(batchId).map((item) => item.id), ...lost].map((item) => kill(item, by).catch(ignoreFinished)))
+    })
   }
 
   async function changeWish(id: string, { from, to, event, by }: { from: 'run' | 'hold'; to: 'run' | 'hold'; event: TaskEvent['event']; by: string }): Promise<TaskRecord> {
@@ -84,7 +94,9 @@ export function createControls({ store, dispatcher }: { store: TaskStore; dispat
     return store.update(task.id, (record) => {
       const verdict = judgeReport(record, node, report)
       const seen = typeof verdict === 'object' ? verdict : {}
-      return record.instance !== instance || record.wish === 'kill' ? seen : { ...asked(record, action, by), ...seen, wish }
+      // It may have ended before the node could do it, and wait for its next execution.
+      const isMeant = record.instance === instance && record.wish !== 'kill' && holdsResources(seen.state ?? record.state)
+      return isMeant ? { ...asked(record, action, by), ...seen, wish } : seen
     }, `node ${node}`)
   }
 
@@ -101,6 +113,9 @@ export function createControls({ store, dispatcher }: { store: TaskStore; dispat
     if (first !== undefined) throw first
     return store.get(id)
   }
+
+  // An earlier Host may have ended between the batch and its items.
+  for (const { id, items, wish } of store.live.values()) if (items && wish === 'kill') void killItems(id, 'host')
 
   return {
     kill,

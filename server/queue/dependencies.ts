@@ -19,11 +19,9 @@ export interface DependenciesOptions {
   fail(id: string, message: string): Promise<unknown>
   /** A task waits for nobody any more. */
   onFree(): void
-  /** The promise that nobody waits for. */
-  guard(work: Promise<unknown>): void
 }
 
-export function createDependencies({ store, fail, onFree, guard }: DependenciesOptions): Dependencies {
+export function createDependencies({ store, fail, onFree }: DependenciesOptions): Dependencies {
   /** Those that wait → why, as far as they were looked at; `null`: for nobody. */
   const reasons = new Map<string, WaitingReason | null>()
   /** What is waited for → who waits. */
@@ -33,8 +31,8 @@ export function createDependencies({ store, fail, onFree, guard }: DependenciesO
 
   function watch(task: TaskRecord): void {
     if (task.after.length === 0 || task.batch !== null || reasons.has(task.id)) return
-    // What has begun once waits for nobody any more.
-    if (task.instance > 0 || task.state === 'running') {
+    // What has begun once waits for nobody any more, also when it is executed again.
+    if (task.instance > 0 || (task.items !== null && task.started !== null)) {
       reasons.set(task.id, null)
       return
     }
@@ -42,7 +40,11 @@ export function createDependencies({ store, fail, onFree, guard }: DependenciesO
     // What becomes of an item without a row is told by its batch.
     const watched = task.after.flatMap(({ task: id }) => [id, batchIdOf(id) ?? id])
     for (const id of watched) dependents.set(id, (dependents.get(id) ?? new Set()).add(task.id))
-    guard(turns.take(task.id, () => assess(task.id)))
+    look(task.id)
+  }
+
+  function look(id: string): void {
+    void store.untilWritten(`what task ${id} waits for could not be looked at or stored`, () => turns.take(id, () => assess(id)))
   }
 
   function forget(task: TaskRecord): void {
@@ -64,7 +66,7 @@ export function createDependencies({ store, fail, onFree, guard }: DependenciesO
     const verdicts = await judgeAll(task.after)
     const impossible = verdicts.find((verdict) => verdict?.isImpossible)
     if (impossible) {
-      forget(task)
+      // It is forgotten once it has ended: until then this may be tried again.
       await fail(id, impossible.message)
       return
     }
@@ -79,12 +81,15 @@ export function createDependencies({ store, fail, onFree, guard }: DependenciesO
   const onChange = (after: TaskRecord, before: TaskRecord) => {
     if (after.after.length > 0 && after.batch === null) {
       if (isFinal(after.state)) forget(after)
-      else if (isFinal(before.state)) watch(after)
+      else if (isFinal(before.state)) {
+        watch(after)
+        if (reasons.get(after.id) === null) onFree()
+      }
     }
     if (after.state === before.state && after.reason === before.reason) return
     // A batch that is lost stays so while its items are given up.
     const others = after.batch !== null && before.state === 'lost' && after.state === 'lost' ? (dependents.get(after.batch) ?? []) : []
-    for (const id of [...(dependents.get(after.id) ?? []), ...others]) guard(turns.take(id, () => assess(id)))
+    for (const id of [...(dependents.get(after.id) ?? []), ...others]) look(id)
   }
   store.changes.on('added', onAdded)
   store.changes.on('change', onChange)

@@ -1,6 +1,6 @@
-import { isFinal } from '#core/tasks/states.ts'
+import { isFinal, mayComeBack } from '#core/tasks/states.ts'
 import { createReservations, type Reservations } from './reservations.ts'
-import { mayComeBack, type TaskRecord } from './task-record.ts'
+import type { TaskRecord } from './task-record.ts'
 
 /** Everything that has not ended, or may come back, in memory, by whatever it is looked for. */
 export interface LiveTasks {

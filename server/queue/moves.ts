@@ -35,7 +35,7 @@ export function createMoves({ store, nodes }: { store: TaskStore; nodes: Pick<No
     if (to === undefined) return { priority, rank: task.rank }
     const others = store.live.waiting().filter(({ id, batch }) => id !== task.id && batch !== task.id)
     if (to === 'last') return { priority, rank: store.nextNumber() }
-    if (to === 'first') return { priority, rank: Math.min(store.nextNumber(), ...others.filter((other) => other.priority === priority).map(({ rank }) => rank)) - 1 }
+    if (to === 'first') return { priority, rank: others.reduce((least, other) => (other.priority === priority ? Math.min(least, other.rank) : least), store.nextNumber()) - 1 }
     const next = await assertWaits(to.before)
     // An item without a row is where its batch is.
     const place = others.findIndex(({ id }) => id === next.id || id === batchIdOf(next.id))

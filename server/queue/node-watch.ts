@@ -1,14 +1,14 @@
 import type { Execution } from '#core/api/schemas.ts'
 import { executionKey } from '#core/tasks/execution-key.ts'
-import { isFinal } from '#core/tasks/states.ts'
+import { isFinal, mayComeBack } from '#core/tasks/states.ts'
 import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
 import { type Deliveries, ending } from './deliveries.ts'
-import { mayComeBack, type TaskRecord } from './task-record.ts'
+import type { TaskRecord } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
 
 export interface NodeWatchOptions {
   store: TaskStore
-  nodes: Pick<Nodes, 'events'>
+  nodes: Pick<Nodes, 'events' | 'find'>
   deliveries: Deliveries
   /** The nodes are not as they were: what waits may find room. */
   onRoom(): void
@@ -49,11 +49,18 @@ export function watchNodes({ store, nodes, deliveries, onRoom, guard }: NodeWatc
   }
 
   const onHeartbeat = (node: NodeRecord, executions: Execution[]) => guard(compare(node, executions))
-  const onOffline = (node: NodeRecord) => guard(lose(givenTo(node), 'node_unreachable', `The node ${node.hostname} does not answer. If it comes back, the task comes back with it.`))
+  const onOffline = (node: NodeRecord) => {
+    const { hostname } = node
+    void store.untilWritten(`that the tasks of ${hostname} are lost could not be stored`, async () => {
+      if (!nodes.find(hostname)?.online) await lose(givenTo(node), 'node_unreachable', `The node ${hostname} does not answer. If it comes back, the task comes back with it.`)
+    })
+  }
   const onRemoved = (node: NodeRecord) => {
     missing.forget(node.hostname)
     unwanted.forget(node.hostname)
-    guard(lose([...store.live.onNode(node.hostname), ...store.live.lostOn(node.hostname)], 'node_removed', `The node ${node.hostname} was removed.`))
+    // Not those of a new node of the name.
+    const tasks = [...store.live.onNode(node.hostname), ...store.live.lostOn(node.hostname)]
+    void store.untilWritten(`that the tasks of ${node.hostname} are lost could not be stored`, () => lose(tasks, 'node_removed', `The node ${node.hostname} was removed.`))
     onRoom()
   }
   nodes.events.on('online', onRoom).on('drain', onRoom).on('heartbeat', onHeartbeat).on('offline', onOffline).on('removed', onRemoved)

@@ -77,6 +77,7 @@ export function createPlacing({ store, nodes, loads, verifications, fail, ...blo
     const plan = costing(() => planner.plan(input))
     current = plan
     await Promise.all([...groupByTask(plan.placements)].map(([id, placements]) => assign(built.taskOf(id), placements)))
+    if (plan.isCut) pace.soon()
     wakeAt(built)
   }
 

@@ -1,8 +1,8 @@
 import type { Execution, TaskReport } from '#core/api/schemas.ts'
-import { canTransition, isFinal } from '#core/tasks/states.ts'
+import { canTransition, isFinal, mayComeBack } from '#core/tasks/states.ts'
 import { tryAgain } from './try-again.ts'
 import type { Suspicion } from '../environments/verifications.ts'
-import { mayComeBack, type TaskRecord } from './task-record.ts'
+import type { TaskRecord } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
 
 /** What to do with a report: nothing (heard before), refuse (the node must end this execution), or change the task. */

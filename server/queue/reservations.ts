@@ -1,7 +1,7 @@
-import { holdsResources } from '#core/tasks/states.ts'
+import { holdsResources, mayComeBack } from '#core/tasks/states.ts'
 import type { Reserved } from '../nodes/node-record.ts'
 import type { PlacedTask } from '../scheduler/types.ts'
-import { mayComeBack, type TaskRecord } from './task-record.ts'
+import type { TaskRecord } from './task-record.ts'
 
 /** What tasks hold on nodes, kept up with each change of a task. */
 export interface Reservations {

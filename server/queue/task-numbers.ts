@@ -5,10 +5,10 @@ import type { Tables } from '../database/tables.ts'
 
 /** Finds tasks by their numbers, from indexes alone. Each index is named: SQLite would guess which one has the fewest rows, and it counts none. */
 
-export const filterColumns = ['state', 'node', 'environment', 'submitter'] as const
-export type Filters = Partial<Record<(typeof filterColumns)[number], string>>
+const filterColumns = ['state', 'node', 'environment', 'submitter'] as const
+type Filters = Partial<Record<(typeof filterColumns)[number], string>>
 /** `top`: batches and tasks that belong to none. Each level has indexes of its own. */
-export type Level = 'top' | 'items'
+type Level = 'top' | 'items'
 
 export interface NumbersQuery {
   levels: readonly Level[]

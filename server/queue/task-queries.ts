@@ -1,11 +1,11 @@
 import { type Kysely, type SelectQueryBuilder, sql, type SqlBool } from 'kysely'
-import { decodeTime, encodeTime } from 'ulid'
+import { encodeTime } from 'ulid'
 import type { TaskQuery } from '#core/api/schemas.ts'
 import { isFinal, type TaskState, taskStates } from '#core/tasks/states.ts'
 import type { Tables } from '../database/tables.ts'
 import { type BatchTally, countChange, createTally } from './batch-counts.ts'
 import { findNumbers, type NumbersQuery, numbersInStates } from './task-numbers.ts'
-import { batchIdOf, type TaskRecord, type TaskSpec } from './task-record.ts'
+import type { TaskRecord, TaskSpec } from './task-record.ts'
 import { decodeSpec, fromRow, type ReadRow } from './task-rows.ts'
 
 /** Tasks as they are on the disk. */
@@ -126,11 +126,6 @@ export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
       await database.deleteFrom('submit_keys').where('number', '<', await firstNumberSince(time)).execute()
     },
   }
-}
-
-/** When an id was made, Unix milliseconds. */
-export function timeOfId(id: string): number {
-  return decodeTime((batchIdOf(id) ?? id).toUpperCase())
 }
 
 // --- internal ---

@@ -14,6 +14,7 @@ import { batchIdOf, type StateCounts, type TaskRecord, type TaskSpec } from './t
 import { createTaskQueries, type TaskQueries } from './task-queries.ts'
 import { createTaskWrites, type TaskChange } from './task-writes.ts'
 import { createTurns } from '../turns.ts'
+import { createUntilWritten, type UntilWritten } from './until-written.ts'
 
 /** Tasks, batches and items: on disk all of them, in memory what has not ended. */
 export interface TaskStore {
@@ -31,6 +32,8 @@ export interface TaskStore {
   get(id: string): Promise<TaskRecord>
   /** As it is once the changes that are under way are done: a batch is then as its items are. */
   settled(id: string): Promise<TaskRecord | undefined>
+  /** The same. @throws `task.not_found` */
+  getSettled(id: string): Promise<TaskRecord>
   /** Of the items of a batch that goes on; `null` for all else. */
   countsOf(record: TaskRecord): StateCounts | null
   /** Of a batch that goes on. */
@@ -39,7 +42,7 @@ export interface TaskStore {
   unfinishedOf(environment: string): TaskRecord[]
   /**
    * Changes a task: one change at a time for each task, on the disk before anybody sees it. `change` gets the task as it
-   * is then, and returns what is different, or `undefined` to leave it. A change of state becomes an event `by` somebody. An item that has no
+   * is then, and returns what is different, or `undefined` to leave it; what it reads meanwhile nobody changes with the task. A change of state becomes an event `by` somebody. An item that has no
    * row gets one.
    *
    * @throws `task.not_found`
@@ -49,9 +52,14 @@ export interface TaskStore {
   place(batchId: string, change: (batch: TaskRecord) => { batch: Partial<TaskRecord>; items: TaskRecord[] } | undefined, by: string): Promise<TaskRecord>
   /** `change`: a task as it is after each of its changes, and as it was before. `added`: what was submitted. */
   changes: EventEmitter<TaskStoreEvents>
+  /** For changes that follow from what is told once: see {@link UntilWritten.run}. */
+  untilWritten: UntilWritten['run']
+  /** Nothing is tried again any more. */
+  close(): void
 }
 
-export type Change = (record: TaskRecord) => Partial<TaskRecord> | undefined
+type Difference = Partial<TaskRecord> | undefined
+export type Change = (record: TaskRecord) => Difference | Promise<Difference>
 export interface TaskStoreEvents {
   change: [TaskRecord, TaskRecord]
   added: [readonly TaskRecord[]]
@@ -69,6 +77,7 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
   const live = createLiveTasks()
   const tallies = new Map<string, BatchTally>()
   const turns = createTurns()
+  const untilWritten = createUntilWritten()
   const changes = new EventEmitter<TaskStoreEvents>()
   changes.setMaxListeners(0)
   let lastNumber = (await queries.nextNumber()) - 1
@@ -117,7 +126,7 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
     // Of most changes of items nothing more is to be counted.
     if (batch?.state === 'running' && batch.items && tally && goesOn(batch.items, tally)) return
     if (batch?.items && tally && batchOutcome(batch, batch.items, tally).state === batch.state) return
-    void settle(batchId).catch((error: unknown) => console.error(`[hakuriver] [queue] the state of batch ${batchId} could not be stored:`, error))
+    void untilWritten.run(`the state of batch ${batchId} could not be stored`, () => settle(batchId))
   }
 
   /** One that has ended is looked at again when one of its items comes back. */
@@ -144,7 +153,7 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
   async function change(id: string, difference: Change, by: string): Promise<TaskRecord> {
     const before = await get(id)
     if (!before.hasRow) return changeWithoutRow(before, difference, by)
-    const changed = difference(before)
+    const changed = await difference(before)
     if (!changed) return before
     const after = withStateEvent(before, { ...before, ...changed }, by)
     if (keptFields.every((field) => before[field] === after[field])) apply([{ before, after }])
@@ -157,7 +166,7 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
     return turns.take(batchId ?? '', async () => {
       const item = await get(id)
       if (item.hasRow) return change(id, difference, by)
-      const changed = difference(item)
+      const changed = await difference(item)
       if (!changed) return item
       const batch = await get(batchId ?? '')
       const after = withStateEvent(item, { ...item, ...changed, hasRow: true }, by)
@@ -176,15 +185,20 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
     return after
   }
 
+  const getSettled = (id: string) => turns.take(id, () => get(id))
+
   for (const { id, items } of live.values()) if (items) settleIfDue(id)
 
   return {
     live,
     queries,
     changes,
+    untilWritten: untilWritten.run,
+    close: untilWritten.close,
     find,
     get,
     settled: (id) => turns.take(id, () => find(id)),
+    getSettled,
     nextNumber(items = 0) {
       lastNumber += items + 1
       return lastNumber
@@ -207,11 +221,11 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
     unfinishedOf: (environment) => [...live.values()].filter((task) => task.environment === environment).sort((left, right) => left.number - right.number),
     async update(id, difference, by) {
       const record = await turns.take(id, () => change(id, difference, by))
-      return record.items ? turns.take(id, () => get(id)) : record
+      return record.items ? getSettled(id) : record
     },
     async place(batchId, decide, by) {
       await turns.take(batchId, () => place(batchId, decide, by))
-      return turns.take(batchId, () => get(batchId))
+      return getSettled(batchId)
     },
   }
 }

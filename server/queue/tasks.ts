@@ -1,7 +1,7 @@
 import type { Execution, MoveBody, Node, RerunBody, SubmitBody, SubmitPreview, Task, TaskDetails, TaskQuery, TaskReport } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
 import { countIndexes } from '#core/tasks/index-set.ts'
-import { holdsResources, isFinal } from '#core/tasks/states.ts'
+import { holdsResources, isFinal, mayComeBack } from '#core/tasks/states.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { VersionMarks } from '../environments/marks.ts'
 import type { Verifications } from '../environments/verifications.ts'
@@ -24,7 +24,7 @@ import { takeReports } from './reports.ts'
 import { repetitionOf } from './rerun.ts'
 import { retryTask } from './retry-task.ts'
 import { createSubmissions } from './submissions.ts'
-import { mayComeBack, type TaskRecord } from './task-record.ts'
+import type { TaskRecord } from './task-record.ts'
 import { type TaskRules, toOrder } from './task-rules.ts'
 import type { TaskStore } from './task-store.ts'
 import { toDetails, toTask } from './task-view.ts'
@@ -80,7 +80,7 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
   const guard = (work: Promise<unknown>) => void work.catch((error: unknown) => console.error('[hakuriver] [queue]', error))
   const controls = createControls({ store, dispatcher })
   const loads = createVersionLoads({ nodes, details: versions.details })
-  const dependencies = createDependencies({ store, guard, onFree: () => placing.soon(), fail: (id, message) => controls.end(id, { state: 'failed', reason: 'dependency', message }, 'host') })
+  const dependencies = createDependencies({ store, onFree: () => placing.soon(), fail: (id, message) => controls.end(id, { state: 'failed', reason: 'dependency', message }, 'host') })
   const placing = createPlacing({ store, nodes, loads, marks, verifications, dependencyOf: dependencies.reasonOf, fail: (id, message) => controls.end(id, { state: 'failed', reason: 'sync_failed', message }, 'host') })
   const deliveries = createDeliveries({ store, dispatcher, toOrder: (task) => toOrder(task, nodes.find(task.node ?? ''), rules) })
   const watch = watchNodes({ store, nodes, deliveries, guard, onRoom: placing.soon })

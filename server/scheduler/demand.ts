@@ -17,8 +17,10 @@ export interface Demand {
   readonly plain: boolean
   /** How long it runs at most; `null`: nobody knows. */
   readonly durationMs: number | null
-  /** It fits wherever it is allowed, and only its number counts there. */
+  /** It reserves nothing, and only its number counts. */
   readonly isWeightless: boolean
+  /** Neither cores nor GPUs limit how many of it a node runs: the number of all its tasks does. */
+  readonly isLight: boolean
   /** The pass in which no node had room for it. */
   failedIn: number
   /** Where it could start first, of all nodes, when so many changes of nodes had been. */
@@ -69,6 +71,7 @@ function toDemand(task: WaitingTask): Demand {
     plain,
     durationMs: timeLimitSeconds === null ? null : timeLimitSeconds * 1000,
     isWeightless: cores === 0 && memory === 0 && count === 0,
+    isLight: cores === 0 && count === 0,
     failedIn: -1,
     soonest: undefined,
   }

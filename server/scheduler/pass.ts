@@ -7,6 +7,8 @@ import type { Room } from './room.ts'
 import type { KeptNode, Placement, Plan, PlanInput } from './types.ts'
 import { firstReason, judgeNodes } from './verdicts.ts'
 
+/** The Host does other things before it goes on: each placement is a row and an order. */
+export const MOST_PLACEMENTS = 1000
 /** Nodes are kept for so many different requests at a time, the first in the queue; a target's node besides. */
 const KEPT_AT_MOST = 8
 
@@ -20,8 +22,14 @@ export interface PassOptions {
   changed: readonly Room[]
 }
 
-/** Goes through the queue once: gives each its place, or keeps a node for it. */
-export function runPass({ fleet, line, input, pass, changed }: PassOptions): Plan {
+export interface PassResult {
+  plan: Plan
+  /** Rooms that those behind the cut have to look at in the next pass. */
+  unseen: readonly Room[]
+}
+
+/** Goes through the queue once: gives each its place, or keeps a node for it. After {@link MOST_PLACEMENTS} it is cut, and the next pass goes on. */
+export function runPass({ fleet, line, input, pass, changed }: PassOptions): PassResult {
   const { now } = input
   const placements: Placement[] = []
   const kept: KeptNode[] = []
@@ -30,6 +38,7 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
   /** Of those that are dirty. */
   let reach: Reach | undefined
   let asking = 0
+  const isCut = () => placements.length >= MOST_PLACEMENTS
 
   function markDirty(room: Room): void {
     if (room.dirtyIn === pass) return
@@ -49,6 +58,7 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
     const { task, demand } = entry
     const rooms = roomsOf(entry)
     for (let left = task.count; left > 0; left--) {
+      if (isCut()) return false
       const choice = chooseRoom(rooms, demand, task.version)
       if (!choice) return false
       const { room, gpus } = choice
@@ -65,6 +75,8 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
 
   /** What is kept for it from now on. If another has its best node already, it waits behind that one. */
   function keep({ task, demand, kept: before }: Entry, index: number): Keep | undefined {
+    // What reserves nothing takes nothing from anybody, and nobody can take from it.
+    if (demand.isWeightless) return undefined
     const room = demand.target === null ? bestOfAll(demand) : fleet.find(demand.target)
     if (!room || room.keep || (demand.target !== null && better(null, room, demand) === null)) return undefined
     const made = keepRoom({ room, taskId: task.id, demand, place: index }, before)
@@ -87,6 +99,11 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
     const { demand } = entry
     const failedBefore = demand.failedIn === pass
     const isPlaced = !failedBefore && place(entry)
+    if (!isPlaced && isCut()) {
+      entry.isJudged = false
+      line.thresholds[index] = ALWAYS
+      return
+    }
     const made = failedBefore || isPlaced ? undefined : keep(entry, index)
     if (!isPlaced) demand.failedIn = pass
     // What was placed was not looked at everywhere: if it comes again, it is.
@@ -111,16 +128,20 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pla
 
   for (const room of fleet.rooms) room.keep = undefined
   changed.forEach(markDirty)
-  for (let index = nextFrom(0); index < line.entries.length; index = nextFrom(index + 1)) {
+  for (let index = nextFrom(0); index < line.entries.length && !isCut(); index = nextFrom(index + 1)) {
     const entry = line.entries[index]
     if (entry?.mayStart) decide(entry, index)
   }
 
   return {
-    placements,
-    kept,
-    reasonFor: (taskId) => firstReason({ fleet, line, now }, taskId),
-    nodesFor: (taskId) => judgeNodes({ fleet, line, now }, taskId),
+    plan: {
+      placements,
+      kept,
+      isCut: isCut(),
+      reasonFor: (taskId) => firstReason({ fleet, line, now }, taskId),
+      nodesFor: (taskId) => judgeNodes({ fleet, line, now }, taskId),
+    },
+    unseen: isCut() ? dirty : [],
   }
 }
 

@@ -1,6 +1,7 @@
 import { createFleet } from './fleet.ts'
 import { createLine } from './line.ts'
 import { runPass } from './pass.ts'
+import type { Room } from './room.ts'
 import type { Plan, PlanInput, Planner } from './types.ts'
 
 /** Placement as a pure function: data in, decisions and reasons out. Knows nothing of Runners, databases or clocks. */
@@ -17,6 +18,7 @@ export function createPlanner(): Planner {
   let line = createLine([])
   let lastNow = -Infinity
   let pass = 0
+  let unseen: readonly Room[] = []
 
   return {
     plan(input) {
@@ -27,10 +29,13 @@ export function createPlanner(): Planner {
       if (changed === null || gone === null) {
         fleet = createFleet(input.nodes)
         line = createLine(input.waiting)
+        unseen = []
       }
       // What was kept for those that are gone is open again.
       const reopened = gone?.flatMap(({ kept }) => kept?.room ?? []) ?? []
-      return runPass({ fleet, line, input, pass, changed: [...(changed ?? []), ...reopened] })
+      const result = runPass({ fleet, line, input, pass, changed: [...(changed ?? []), ...reopened, ...unseen] })
+      unseen = result.unseen
+      return result.plan
     },
   }
 }

@@ -64,8 +64,19 @@ export function takeRoom(room: Room, task: PlacedTask): void {
   room.version++
 }
 
-/** Whether cores and memory are free for it. What asks for none fits even where there is less than none. */
+/** So many tasks a node has before it gets no more of those that reserve neither cores nor GPUs: each costs the Host and the node something. */
+export function mostTasks({ cores }: Pick<NodeState, 'cores'>): number {
+  return Math.max(LEAST_MOST_TASKS, TASKS_FOR_A_CORE * cores)
+}
+
+/** Whether the node has so many tasks that it takes none of this kind. */
+export function isCrowded({ placed, node }: Room, { isLight }: Demand): boolean {
+  return isLight && placed.length >= mostTasks(node)
+}
+
+/** Whether cores and memory are free for it, and not only tasks too many there. What asks for none fits even where there is less than none. */
 export function hasCoresAndMemory(room: Room, demand: Demand): boolean {
+  if (isCrowded(room, demand)) return false
   if ((demand.cores > room.cores && demand.cores > 0) || (demand.memory > room.memory && demand.memory > 0)) return false
   if (demand.numaNode === null) return true
   const numa = room.numa.get(demand.numaNode)
@@ -83,6 +94,9 @@ export function hasRoom(room: Room, demand: Demand): boolean {
 }
 
 // --- internal ---
+
+const LEAST_MOST_TASKS = 64
+const TASKS_FOR_A_CORE = 16
 
 function reserve(room: Room, { cores, memoryBytes, numaNode, endsBy }: PlacedTask): void {
   room.ends = undefined

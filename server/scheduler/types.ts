@@ -98,6 +98,8 @@ export interface Plan {
   /** In the order in which they were decided; one entry for each item of a batch. */
   placements: Placement[]
   kept: readonly KeptNode[]
+  /** There may be more to place: those are all that one plan has. */
+  isCut: boolean
   /** The first reason why a task waits, or what was not placed of a batch, for people; `null`: all of it was placed, or it is not known. Worked out when asked: only the newest plan of a planner can be. */
   reasonFor(taskId: string): WaitingReason | null
   /** Each node by name, and why not there; none if the task is not known. As {@link reasonFor}. */

@@ -7,7 +7,7 @@ import type { Fleet } from './fleet.ts'
 import { couldEverFit, describeRequest, missingOn } from './fit.ts'
 import { chooseGpus, suitableGpus } from './gpus.ts'
 import type { Entry, Line } from './line.ts'
-import { hasRoom, type Room } from './room.ts'
+import { hasRoom, isCrowded, type Room } from './room.ts'
 import type { NodeVerdict, ResourceRequest } from './types.ts'
 
 /** What a planner knows after a pass. */
@@ -73,7 +73,7 @@ function explain(room: Room, { task, demand }: Entry, verdict: Verdict): Waiting
     case 'drained':
       return { code: verdict, message: `${hostname} is drained: it gets no more tasks.` }
     case 'no_room':
-      return { code: verdict, message: `${shortOf(room, task, demand)} ${takenBy(room)}` }
+      return { code: verdict, message: isCrowded(room, demand) ? `${hostname} runs ${room.placed.length} tasks, the most that it takes before one reserves cores or GPUs.` : `${shortOf(room, task, demand)} ${takenBy(room)}` }
     case 'kept_for_other':
       return { code: verdict, message: `${hostname} is kept for the task ${room.keep?.taskId}, which is ahead in the queue and would have to wait longer.` }
     default:
@@ -104,15 +104,18 @@ function takenBy({ placed }: Room): string {
 function summarise(rooms: readonly Room[], entry: Entry, judge: Judge): WaitingReason | null {
   const counts = { misfit: 0, offline: 0, drained: 0, no_room: 0 }
   let kept: Room | undefined
+  let isAnyCrowded = false
   for (const room of rooms) {
     const verdict = judge(room)
     if (verdict === null) return null
     if (verdict === 'kept_for_other') kept ??= room
     else counts[verdict]++
+    isAnyCrowded ||= verdict === 'no_room' && isCrowded(room, entry.demand)
   }
   if (kept) return explain(kept, entry, 'kept_for_other')
   const away = [...counted(counts.offline, 'offline'), ...counted(counts.drained, 'drained')].join(' and ')
-  if (counts.no_room > 0) return { code: 'no_room', message: `Waits for ${describeRequest(entry.task)}.${away ? ` (${away}.)` : ''}` }
+  const wanted = isAnyCrowded ? 'a node with fewer tasks: those that could run it have the most that they take before one reserves cores or GPUs' : describeRequest(entry.task)
+  if (counts.no_room > 0) return { code: 'no_room', message: `Waits for ${wanted}.${away ? ` (${away}.)` : ''}` }
   if (away) return { code: counts.offline > 0 ? 'offline' : 'drained', message: `Of the nodes that could run it, ${away}.` }
   const [first] = rooms
   const missing = first && explain(first, entry, 'misfit')

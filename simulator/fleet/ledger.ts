@@ -1,7 +1,7 @@
 import type { TaskState } from '#core/tasks/states.ts'
 
 /** What really happened to one execution of a task, wherever it was. */
-export interface Execution {
+export interface TrueExecution {
   id: string
   instance: number
   /** Where it was started last. */
@@ -17,8 +17,8 @@ export interface Execution {
 export interface Ledger {
   readonly counters: FleetCounters
   /** Oldest first. */
-  executions(): Execution[]
-  find(id: string, instance: number): Execution | undefined
+  executions(): TrueExecution[]
+  find(id: string, instance: number): TrueExecution | undefined
   start(id: string, instance: number, node: string): void
   end(id: string, instance: number, ending: { state: TaskState; exitCode: number | null }): void
 }
@@ -56,7 +56,7 @@ export interface FleetCounters {
 }
 
 export function createLedger(): Ledger {
-  const executions = new Map<string, Execution>()
+  const executions = new Map<string, TrueExecution>()
   /** Task → how many of its executions run now. */
   const running = new Map<string, number>()
   const counters: FleetCounters = {

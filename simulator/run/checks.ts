@@ -2,7 +2,7 @@ import type { HostApi } from '#core/api/host.ts'
 import type { Task } from '#core/api/schemas.ts'
 import type { Client } from '#core/client/client.ts'
 import { isFinal } from '#core/tasks/states.ts'
-import type { Execution, FleetCounters } from '../fleet/ledger.ts'
+import type { TrueExecution, FleetCounters } from '../fleet/ledger.ts'
 
 /** One thing that must hold after a run. */
 export interface Check {
@@ -18,7 +18,7 @@ export interface CheckOptions {
   /** `null`: they were submitted one by one. */
   batch: string | null
   counters: FleetCounters
-  executions: readonly Execution[]
+  executions: readonly TrueExecution[]
 }
 
 /** Compares what the Host believes with what happened. */
@@ -59,11 +59,11 @@ async function allTasks(client: Client<HostApi>, batch: string | null): Promise<
   return all
 }
 
-function isTrue(task: Task, truth: Execution | undefined): boolean {
+function isTrue(task: Task, truth: TrueExecution | undefined): boolean {
   return truth !== undefined && task.state === truth.state && task.exitCode === truth.exitCode && task.instance === truth.instance && task.node === truth.node
 }
 
-function describe(task: Task | undefined, truths: ReadonlyMap<string, Execution>): string {
+function describe(task: Task | undefined, truths: ReadonlyMap<string, TrueExecution>): string {
   const truth = truths.get(task?.id ?? '')
   return `${task?.id} is said to be ${task?.state} (exit code ${task?.exitCode}, execution ${task?.instance}, on ${task?.node}), and was ${truth?.state} (${truth?.exitCode}, ${truth?.instance}, ${truth?.node})`
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
+import { configSchema } from '#core/config/schema.ts'
 import { sharedPaths } from '#core/paths.ts'
 import { assembleTarball } from '#core/tarballs/assemble.ts'
 import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
@@ -10,7 +11,7 @@ export const ENVIRONMENT = 'simulated'
 
 /** Puts a sound version of it on the shared storage of a Host that uses the default directory of tarballs. */
 export async function publishEnvironment(sharedDir: string): Promise<void> {
-  const { tarballs: directory, mark } = sharedPaths(sharedDir, 'hakuriver-containers')
+  const { tarballs: directory, mark } = sharedPaths(sharedDir, configSchema.parse({}).docker.container_dir)
   const tarballs = createFileSystemStore({ directory, ownerId: 'simulator', mark })
   const version = Math.floor(Date.now() / 1000)
   const writer = await tarballs.createWriter(ENVIRONMENT, version)

@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
-import type { Execution, FleetCounters } from '../fleet/ledger.ts'
+import type { TrueExecution, FleetCounters } from '../fleet/ledger.ts'
 import type { FromFleet, ToFleet } from './messages.ts'
 
 /** A fleet in a process of its own. */
@@ -8,7 +8,7 @@ export interface FleetProcess {
   readonly pid: number
   /** Resolves once `check` holds. @throws when nothing that was counted has changed for `patienceMs`, and when the process ends */
   until(check: (counters: FleetCounters) => boolean, patienceMs: number): Promise<FleetCounters>
-  executions(): Promise<Execution[]>
+  executions(): Promise<TrueExecution[]>
   stop(): Promise<void>
 }
 
@@ -18,7 +18,7 @@ export type FleetOptions = Omit<Extract<ToFleet, { kind: 'start' }>, 'kind'>
 export async function startFleet(program: string, options: FleetOptions, signal: AbortSignal): Promise<FleetProcess> {
   const child = fork(program, { serialization: 'advanced', detached: true })
   const exited = once(child, 'exit')
-  const heard = new EventEmitter<{ registered: []; counters: [FleetCounters]; executions: [Execution[]]; error: [Error] }>()
+  const heard = new EventEmitter<{ registered: []; counters: [FleetCounters]; executions: [TrueExecution[]]; error: [Error] }>()
   // Whoever waits for anything hears it; else nobody needs to.
   heard.on('error', () => undefined)
   child.on('exit', () => heard.emit('error', new Error('the process of the fleet has ended')))
@@ -62,7 +62,7 @@ export async function startFleet(program: string, options: FleetOptions, signal:
     },
     async executions() {
       tell({ kind: 'executions' })
-      const [executions] = (await once(heard, 'executions')) as [Execution[]]
+      const [executions] = (await once(heard, 'executions')) as [TrueExecution[]]
       return executions
     },
     stop,

@@ -1,5 +1,5 @@
 import type { BehaviourOptions } from '../fleet/behaviour.ts'
-import type { Execution, FleetCounters } from '../fleet/ledger.ts'
+import type { TrueExecution, FleetCounters } from '../fleet/ledger.ts'
 
 /** What the fleet's process is told. */
 export type ToFleet =
@@ -12,4 +12,4 @@ export type FromFleet =
   | { kind: 'failed'; message: string }
   /** Now and then. */
   | { kind: 'counters'; counters: FleetCounters }
-  | { kind: 'executions'; executions: Execution[] }
+  | { kind: 'executions'; executions: TrueExecution[] }

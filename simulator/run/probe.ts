@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { HostApi } from '#core/api/host.ts'
 import type { Client } from '#core/client/client.ts'
 import { percentile } from '../percentile.ts'
+import type { Random } from '../random.ts'
 
 /** How long answers took, in ms. */
 export interface Latency {
@@ -22,7 +23,7 @@ export interface Latencies {
 const PAUSE_MS = 20
 
 /** Calls the Host now and then until it is told to stop. */
-export function startProbe(client: Client<HostApi>): { stop(): Promise<Latencies> } {
+export function startProbe(client: Client<HostApi>, random: Random): { stop(): Promise<Latencies> } {
   const stopping = new AbortController()
   const times = { list: [] as number[], get: [] as number[] }
 
@@ -30,8 +31,8 @@ export function startProbe(client: Client<HostApi>): { stop(): Promise<Latencies
     const started = performance.now()
     const { items } = await client.call('listTasks', { query: { limit: 100 } })
     times.list.push(performance.now() - started)
-    const task = items[Math.floor(Math.random() * items.length)]
-    if (!task) return
+    if (items.length === 0) return
+    const task = random.pick(items)
     const asked = performance.now()
     await client.call('getTask', { params: { id: task.id } })
     times.get.push(performance.now() - asked)

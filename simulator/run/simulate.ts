@@ -6,6 +6,7 @@ import { createClient } from '#core/client/client.ts'
 import type { BehaviourOptions } from '../fleet/behaviour.ts'
 import type { FleetCounters } from '../fleet/ledger.ts'
 import { processCpuSeconds, processMegabytes } from '../process.ts'
+import { createRandom } from '../random.ts'
 import { type Check, checkRun } from './checks.ts'
 import { databaseBytes } from './database-size.ts'
 import { publishEnvironment } from './environment.ts'
@@ -86,13 +87,13 @@ export async function simulate(options: SimulationOptions): Promise<Simulation> 
 
 type Measured = Omit<Simulation, 'registerSeconds' | 'databaseBytesPerTask'>
 
-async function measure({ nodes, tasks, submit, signal, onPhase }: SimulationOptions, host: SimulatedHost, fleet: FleetProcess): Promise<Measured> {
+async function measure({ nodes, tasks, submit, seed, signal, onPhase }: SimulationOptions, host: SimulatedHost, fleet: FleetProcess): Promise<Measured> {
   const connect = () => createClient({ api: hostApi, url: host.url, token: host.adminToken, unreachable: 'host.unreachable' })
   const client = connect()
   try {
     const hostIdleMegabytes = processMegabytes(host.pid, 'VmRSS')
     const cpuBefore = processCpuSeconds(host.pid)
-    const probe = startProbe(client)
+    const probe = startProbe(client, createRandom(seed))
     onPhase?.(`submitting ${tasks} tasks`)
     const started = performance.now()
     const batch = submit === 'array' ? await submitArray(client, tasks) : null

@@ -31,7 +31,7 @@ describe.each(names)('%s', (name) => {
   it('is executable and finds itself through a link from anywhere', async () => {
     const file = join(programs.bin, name)
     expect(statSync(file).mode & 0o111).toBe(0o111)
-    expect(readFileSync(file, 'utf8')).toMatch(/^#!\/usr\/bin\/env (?:-S node --max-semi-space-size=1|node)\n/)
+    expect(readFileSync(file, 'utf8')).toMatch(/^#!\/usr\/bin\/env (?:-S node --max-semi-space-size=1 --heap-growing-percent=100|node)\n/)
     const elsewhere = mkdtempSync(join(tmpdir(), 'hakuriver-link-'))
     symlinkSync(file, join(elsewhere, 'linked'))
     expect((await programs.run(join(elsewhere, 'linked'), ['--version'], { cwd: '/' })).stdout).toBe(`${version}\n`)
@@ -68,6 +68,7 @@ it.each([
   [['docker', '--bogus', 'list-tars'], 'hakuriver docker: "--bogus" is not an option here.\nTry "hakuriver docker --help".\n'],
   [['docker', 'list-tars', '--bogus'], 'hakuriver docker: "--bogus" is not an option here.\nTry "hakuriver docker list-tars --help".\n'],
   [['task', 'command', 'x', 'freeze'], 'hakuriver task: ACTION must be pause or resume, not "freeze".\nTry "hakuriver task command --help".\n'],
+  [['simulate', '--clients', '4'], 'hakuriver simulate: --clients says nothing without --singles.\nTry "hakuriver simulate --help".\n'],
   [['docker', 'create-tar', '-x'], 'hakuriver docker: "-x" is not an option here.\nTry "hakuriver docker create-tar --help".\n'],
   [['docker', 'create-tar', '\u001B[31m'], String.raw`hakuriver docker: "\u001b[31m" is not a valid environment name.`],
   [['--config', '/nowhere/x.toml', 'docker', 'list-tars'], 'hakuriver docker: There is no configuration file /nowhere/x.toml.'],

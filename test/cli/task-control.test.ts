@@ -93,6 +93,8 @@ describe('task move', () => {
     const order = async (option: string) => (await run({ moveTask: () => task }, 'move', 'a', 'b', 'c', option)).host.requests.map(({ params }) => params['id'])
     expect(await order('--first')).toEqual(['c', 'b', 'a'])
     expect(await order('--last')).toEqual(['a', 'b', 'c'])
+    const { stdout } = await run({ moveTask: ({ params }) => ({ ...task, id: params['id'] }) }, 'move', 'a', 'b', 'c', '--first', '--json')
+    expect((JSON.parse(stdout) as { id: string }[]).map(({ id }) => id)).toEqual(['a', 'b', 'c'])
   })
 
   it.each([

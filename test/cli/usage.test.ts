@@ -64,7 +64,7 @@ describe('usage', () => {
              --env=<name[=value]>    Environment variable of the task; NAME alone takes the value from here (repeatable)
                 --env-file=<file>    File with a variable on each line; --env goes before it (repeatable)
            --mount=<src:dst[:ro]>    Directory of the node, seen in the task (repeatable)
-               --user=<uid[:gid]>    Whom it runs as; else the Host's default
+               --user=<uid[:gid]>    Whom it runs as; else the Host's default, and without a container the Runner's user
             --workdir=<directory>    Where it begins; else /shared
               --network=<network>    Docker network, such as host, bridge or none; else the Host's default
                      --privileged    Run it privileged

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
 import { buffer } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { isHakuError } from '#core/errors.ts'
 import type { VersionManifest } from '#core/tarballs/manifest.ts'
 import type { TarballStore, TarballWriter } from '#core/tarballs/store.ts'
+import { digestOf, patterned } from '#test/support/bytes.ts'
 
 /** One storage, made for one test. */
 export interface StorageUnderTest {
@@ -106,7 +106,7 @@ export function tarballStoreSuite(name: string, setup: () => Promise<StorageUnde
         await Promise.all(writers.map((writer) => writer.abort()))
         expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
         const winner = await buffer(await store.read('env', 5))
-        expect((await store.readManifest('env', 5))?.configDigest).toBe(digest(winner))
+        expect((await store.readManifest('env', 5))?.configDigest).toBe(digestOf(winner))
       })
 
       it('refuses a manifest that describes something else, and shows nothing', async () => {
@@ -373,7 +373,7 @@ export function manifestOf(environment: string, version: number, content: Buffer
     created: new Date(version * 1000).toISOString(),
     author: 'me',
     note: '',
-    configDigest: digest(content),
+    configDigest: digestOf(content),
     manifestDigest: `sha256:${'d'.repeat(64)}`,
     size: content.length,
     newBytes: content.length,
@@ -389,14 +389,3 @@ export function manifestOf(environment: string, version: number, content: Buffer
 
 /** The least that S3 copies from one object into another. */
 const START_PART = 5 * 1024 * 1024
-
-function digest(bytes: Buffer): string {
-  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`
-}
-
-/** Bytes of which no two pieces are alike, so that a swap or a shift shows. */
-function patterned(size: number): Buffer {
-  const bytes = Buffer.alloc(size)
-  for (let at = 0; at + 4 <= size; at += 4) bytes.writeUInt32LE(at, at)
-  return bytes
-}

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { countIndexes, expand, firstIndexes, formatIndexes, hasIndex, parseIndexes, positionOf, readIndexes, takeIndexes, toIndexSet, withoutIndex } from '#core/tasks/index-set.ts'
 import { indexesOf, replaceVariables, variablesOf } from '#core/tasks/items.ts'
-import { createRandom } from '#test/server/support/scheduling.ts'
+import { createRandom } from '#simulator/random.ts'
 
 const refused = expect.objectContaining({ code: 'task.items_invalid' })
 
@@ -38,7 +38,7 @@ describe('index sets', () => {
   })
 
   it('are as sets of numbers are, whatever is done to them', () => {
-    const random = createRandom(99)
+    const random = createRandom(99).below
     for (let round = 0; round < 300; round++) {
       let model = Array.from({ length: 1 + random(40) }, () => random(60)).sort((left, right) => left - right).filter((index, place, all) => index !== all[place - 1])
       let set = toIndexSet(model)

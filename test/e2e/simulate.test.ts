@@ -50,12 +50,12 @@ describe('hakuriver simulate', () => {
     expect(stdout).not.toContain('FAILED')
   })
 
-  it('ends everything that it has started when it is interrupted', async () => {
+  it.each([['SIGINT', 130], ['SIGTERM', 143]] as const)('ends everything that it has started when it gets %s', async (signal, code) => {
     const running = programs.start(program, ['simulate', '--nodes', '5', '--tasks', '100', '--milliseconds', '600000'], { env: env() })
     await running.seen('stderr', 'waiting for their ends')
     expect(left()).toHaveLength(1)
-    running.child.kill('SIGINT')
-    expect(await running.finished).toMatchObject({ code: 130, stdout: '' })
+    running.child.kill(signal)
+    expect(await running.finished).toMatchObject({ code, stdout: '' })
     expect(left()).toEqual([])
   })
 

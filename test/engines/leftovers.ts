@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
+import { readIfThere } from '../../build/files.mjs'
 import { type Bridge, removeBridge } from './bridges.ts'
 
 /** All directories of test Engines begin with it. */
@@ -115,13 +116,5 @@ function tryTo(action: () => unknown): void {
     action()
   } catch {
     // Gone already.
-  }
-}
-
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
   }
 }

@@ -168,7 +168,7 @@ describe('items', () => {
     expect(warmName(item(), 'node', RUNTIME)).toMatch(/^hakuriver-pack-batch-[0-9a-f]{12}$/)
   })
 
-  it.each([{ gpus: GPUS }, { numaNode: 0 }, { privileged: true }, { mounts: ['/a:/b'] }, { pack: 'other' }, { user: '1' }])('with %o have another', (change) => {
+  it.each([{ gpus: GPUS }, { numaNode: 0 }, { privileged: true }, { mounts: ['/a:/b'] }, { userMounts: ['/a:/b'] }, { pack: 'other' }, { user: '1' }])('with %o have another', (change) => {
     expect(warmName(item(change), 'node', RUNTIME)).not.toBe(warmName(item(), 'node', RUNTIME))
   })
 

@@ -1,10 +1,11 @@
-import { createHash } from 'node:crypto'
 import { mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type LayerCache, openLayerCache } from '#runner/sync/sharing/layer-cache.ts'
+import { digestOf } from '../support/bytes.ts'
+import { createSharedLayers } from '#runner/sync/sharing/shared-layers.ts'
 
 describe('the layers that a node keeps for others', () => {
   let directory: string
@@ -13,7 +14,6 @@ describe('the layers that a node keeps for others', () => {
   })
   afterEach(() => rmSync(directory, { recursive: true }))
 
-  const digestOf = (content: Buffer) => `sha256:${createHash('sha256').update(content).digest('hex')}`
   const layer = (letter: string) => Buffer.from(letter.repeat(1000))
 
   async function keep(cache: LayerCache, content: Buffer): Promise<string> {
@@ -72,6 +72,8 @@ describe('the layers that a node keeps for others', () => {
     rmSync(join(directory, digest.slice(7)))
     expect(await cache.open(digest)).toBeUndefined()
     expect(cache.list()).toEqual([])
+    const layers = createSharedLayers({ cache, self: { hostname: 'a', instanceId: 'a' }, host: () => undefined })
+    await expect(layers.open(digest)).rejects.toThrow(expect.objectContaining({ code: 'layer.not_found', message: expect.stringContaining(digest) as unknown }))
     writeFileSync(join(directory, 'foreign'), '')
   })
 

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { TaskDetails } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
 import type { TaskState } from '#core/tasks/states.ts'
@@ -17,7 +17,10 @@ describe('in a queue', () => {
     host = await createQueueHost()
     explanations = createExplanations(host)
   })
-  afterEach(() => host.dispose())
+  afterEach(async () => {
+    vi.useRealTimers()
+    await host.dispose()
+  })
 
   /** Codes of what holds it anywhere, then of each node. */
   async function codes(id: string): Promise<string[]> {
@@ -78,6 +81,26 @@ describe('in a queue', () => {
     const id = await host.submitOne()
     await host.tarballs.remove('my-env', 7)
     expect((await explanations.explain(id)).reasons).toEqual([{ code: 'environment_missing', message: expect.stringContaining('my-env') }])
+  })
+
+  it('its version is suspected, and the Host has not read it yet', async () => {
+    const id = await host.submitOne()
+    await host.marks.set('my-env', 7, { damage: 'A layer is damaged.', suspectedBy: 'b' })
+    await host.register('a')
+    await host.planned()
+    expect(await codes(id)).toEqual(['environment_suspected', 'a free'])
+    expect((await explanations.explain(id)).summary).toBe('Waits for the Host to read its version: the node b says that it is damaged.')
+  })
+
+  it('a pause before it is tried again', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    await host.register('a')
+    const id = await host.submitOne({ retries: 1 })
+    await host.finish(id, 'failed')
+    await host.reached(id, 'queued')
+    await host.planned()
+    expect(await codes(id)).toEqual(['retry_backoff', 'a free'])
+    expect((await explanations.explain(id)).summary).toBe(`Its last execution did not succeed. It is tried again at ${new Date(Date.now() + 1000).toISOString()}.`)
   })
 
   it('a dependency, with its state', async () => {

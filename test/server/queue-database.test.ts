@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { sql } from 'kysely'
+import { ulid } from 'ulid'
 import { submitBody, taskQuery } from '#core/api/schemas.ts'
 import { createGroupWriter } from '#core/database/group-writer.ts'
 import { openDatabase } from '#core/database/open.ts'
@@ -91,18 +92,18 @@ describe('many tasks', () => {
     const database = await openDatabase<Tables>(file, migrations)
     const writer = createGroupWriter(file)
     const store = await createTaskStore({ database, writer })
-    const submit = async (items: { kind: 'array'; indexes: string } | null) => {
+    const submit = async (time: string, items: { kind: 'array'; indexes: string } | null) => {
       const records = makeRecords({ body: submitBody.parse({ command: ['x'], environment: 'e-e', items }), resolved: null, by: 'user', submitter: '', nextNumber: store.nextNumber })
-      await store.add(records)
-      return records[0]
+      const id = ulid(Date.parse(time)).toLowerCase()
+      await store.add(records.map((record) => ({ ...record, id })))
+      return id
     }
-    await submit(null)
-    await new Promise((resolve) => setTimeout(resolve, 2))
-    const since = new Date().toISOString()
-    const batch = await submit({ kind: 'array', indexes: '1-3' })
-    await store.update(`${batch?.id}.2`, () => ({ state: 'killed' }), 'test')
-    const last = await submit(null)
-    expect((await store.queries.list(taskQuery.parse({ since }))).items.map(({ id }) => id)).toEqual([last?.id, batch?.id, `${batch?.id}.2`])
+    const since = '2026-01-01T00:00:00.000Z'
+    await submit('2025-12-31T23:59:59.999Z', null)
+    const batch = await submit(since, { kind: 'array', indexes: '1-3' })
+    await store.update(`${batch}.2`, () => ({ state: 'killed' }), 'test')
+    const last = await submit('2026-01-01T00:00:00.001Z', null)
+    expect((await store.queries.list(taskQuery.parse({ since }))).items.map(({ id }) => id)).toEqual([last, batch, `${batch}.2`])
     writer.close()
     await database.destroy()
   })

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { submitBody } from '#core/api/schemas.ts'
 import { createQueueHost, type QueueHost } from './support/queue-host.ts'
 
@@ -6,7 +6,10 @@ let host: QueueHost
 beforeEach(async () => {
   host = await createQueueHost({ allowedNetworks: ['bridge', 'none'], user: '1000:1000', maxOutputBytes: 5 })
 })
-afterEach(() => host.dispose())
+afterEach(async () => {
+  vi.useRealTimers()
+  await host.dispose()
+})
 
 const refusal = (code: string, message?: string) => expect.objectContaining({ code, ...(message !== undefined && { message: expect.stringContaining(message) as unknown }) })
 const gpu = (id: number, memoryBytes = 24e9) => ({ id, uuid: `GPU-${id}`, name: 'a GPU', memoryBytes, numaNode: 0 })
@@ -17,7 +20,7 @@ describe('a submission', () => {
     const id = await host.submitOne({ command: ['x'], env: { A: 'b' }, cores: 2, memoryBytes: 1e8, targets: ['a:1::1'], workdir: '/w', network: 'none', timeLimitSeconds: 60, signal: 'SIGINT', graceSeconds: 3 })
     await host.node.ordered(id)
     expect(host.node.orders.get(id)).toEqual({
-      id, instance: 1, image: expect.objectContaining({ environment: 'my-env', version: 7 }) as unknown, command: ['x'], env: { A: 'b' }, mounts: [], cores: 2, memoryBytes: 1e8, numaNode: 1, gpus: [{ id: 1, uuid: 'GPU-1' }],
+      id, instance: 1, image: expect.objectContaining({ environment: 'my-env', version: 7 }) as unknown, command: ['x'], env: { A: 'b' }, mounts: [], userMounts: [], allowedMounts: ['/srv'], cores: 2, memoryBytes: 1e8, numaNode: 1, gpus: [{ id: 1, uuid: 'GPU-1' }],
       user: '1000:1000', workdir: '/w', network: 'none', privileged: false, timeLimitSeconds: 60, signal: 'SIGINT', graceSeconds: 3, maxOutputBytes: 5, pack: null,
     })
     expect(await host.tasks.get(id)).toMatchObject({ gpuIds: [1], submitter: 'klaus', target: 'a:1::1' })
@@ -39,7 +42,7 @@ describe('a submission', () => {
     await host.register('b', { plainProcesses: true })
     const id = await host.submitOne({ environment: null, command: ['hostname'] })
     await host.node.ordered(id)
-    expect(host.node.orders.get(id)).toMatchObject({ image: null, mounts: [], user: null })
+    expect(host.node.orders.get(id)).toMatchObject({ image: null, mounts: [], userMounts: [], user: null })
     const own = await host.submitOne({ environment: null, user: '7' })
     await host.node.ordered(own)
     expect(host.node.orders.get(own)).toMatchObject({ user: '7' })
@@ -83,6 +86,19 @@ describe('a submission', () => {
     expect((await host.submit({ key: 'a whole batch', targets: ['a', 'a'] })).map(({ id }) => id)).toEqual(batch.map(({ id }) => id))
     const array = await host.submitOne({ key: 'a whole array', items: { kind: 'array', indexes: '1-5' } })
     expect(await host.submitOne({ key: 'a whole array', items: { kind: 'array', indexes: '1-5' } })).toBe(array)
+  })
+
+  it('with a key makes another one after a day', async () => {
+    const HOUR_MS = 3_600_000
+    vi.useFakeTimers({ toFake: ['Date'] })
+    const first = await host.submitOne({ key: 'a key of mine' })
+    vi.setSystemTime(Date.now() + 23 * HOUR_MS)
+    await host.submitOne({ key: 'one of today' })
+    expect(await host.submitOne({ key: 'a key of mine' })).toBe(first)
+    vi.setSystemTime(Date.now() + 2 * HOUR_MS)
+    await host.submitOne({ key: 'and another' })
+    await expect.poll(() => host.database.selectFrom('submit_keys').select('key').orderBy('number').execute()).toEqual([{ key: 'one of today' }, { key: 'and another' }])
+    expect(await host.submitOne({ key: 'a key of mine' })).not.toBe(first)
   })
 
   it('that is refused leaves its key free', async () => {

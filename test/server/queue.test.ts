@@ -182,6 +182,11 @@ describe('faults', () => {
     expect(host.node.starts).toEqual(new Map([[first, 1], [second, 1]]))
   })
 
+  it('a queue that was closed listens to nobody any more', () => {
+    host.tasks.close()
+    expect([host.store.changes, host.nodes.events, host.verifications.events].flatMap((events) => events.eventNames())).toEqual([])
+  })
+
   it('a task of a silent node is lost, and comes back with it', async () => {
     await host.register('a')
     const id = await host.submitOne()

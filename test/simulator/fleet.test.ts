@@ -155,7 +155,7 @@ describe('its knobs', () => {
 
 function orderOf(): TaskOrder {
   return {
-    id: createId(), instance: 1, image: null, command: ['true'], env: {}, mounts: [], cores: 1, memoryBytes: null, numaNode: null, gpus: [], user: null, workdir: null, network: 'host', privileged: false,
+    id: createId(), instance: 1, image: null, command: ['true'], env: {}, mounts: [], userMounts: [], allowedMounts: [], cores: 1, memoryBytes: null, numaNode: null, gpus: [], user: null, workdir: null, network: 'host', privileged: false,
     timeLimitSeconds: null, signal: 'SIGTERM', graceSeconds: 10, maxOutputBytes: null, pack: null,
   }
 }

@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
@@ -32,10 +31,6 @@ export async function importBase(socketPath: string, layer: Buffer, reference: s
 /** What the Host tells a node about the version. */
 export function orderOf({ environment, version, configDigest, manifestDigest }: VersionManifest): VersionOrder {
   return { environment, version, fileName: tarballFileName(environment, version), configDigest, manifestDigest }
-}
-
-export function digestOf(bytes: Buffer): string {
-  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 }
 
 // --- internal ---

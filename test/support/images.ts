@@ -3,7 +3,7 @@ import { hasImage, importImage } from '../../build/engine-api.mjs'
 import { findProgram, run } from '../../build/programs.mjs'
 import { createImageFolder } from '../../build/images.mjs'
 
-export const BUSYBOX = 'busybox:latest'
+const BUSYBOX = 'busybox:latest'
 
 /** Makes `busybox:latest` on an Engine that lacks it: a static busybox with all its applets, no `which`. */
 export async function ensureBusybox(socketPath: string): Promise<string> {

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { pack } from 'tar-stream'
 import { buffer } from 'node:stream/consumers'
+import { digestOf } from './bytes.ts'
 
 export interface TestRegistry {
   /** `127.0.0.1:port`: Engines speak plain HTTP to it. */
@@ -52,15 +53,15 @@ async function createContent(architecture: string): Promise<Map<string, Item>> {
   archive.finalize()
   const tar = await buffer(archive)
   const layer: Item = { type: 'application/vnd.docker.image.rootfs.diff.tar.gzip', bytes: gzipSync(tar) }
-  const config = json('application/vnd.docker.container.image.v1+json', { architecture, os: 'linux', config: { Cmd: ['/x'] }, rootfs: { type: 'layers', diff_ids: [digest(tar)] } })
+  const config = json('application/vnd.docker.container.image.v1+json', { architecture, os: 'linux', config: { Cmd: ['/x'] }, rootfs: { type: 'layers', diff_ids: [digestOf(tar)] } })
   const manifestType = 'application/vnd.docker.distribution.manifest.v2+json'
   const manifest = json(manifestType, { schemaVersion: 2, mediaType: manifestType, config: describeItem(config), layers: [describeItem(layer)] })
   return new Map([
     ['/v2/', json('application/json', {})],
     ['/v2/tool/manifests/one', manifest],
-    [`/v2/tool/manifests/${digest(manifest.bytes)}`, manifest],
-    [`/v2/tool/blobs/${digest(config.bytes)}`, config],
-    [`/v2/tool/blobs/${digest(layer.bytes)}`, layer],
+    [`/v2/tool/manifests/${digestOf(manifest.bytes)}`, manifest],
+    [`/v2/tool/blobs/${digestOf(config.bytes)}`, config],
+    [`/v2/tool/blobs/${digestOf(layer.bytes)}`, layer],
   ])
 }
 
@@ -70,7 +71,7 @@ function answer(content: Map<string, Item>, request: IncomingMessage, response: 
     response.writeHead(404, { 'Content-Type': 'application/json' }).end('{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}')
     return
   }
-  response.writeHead(200, { 'Content-Type': item.type, 'Content-Length': item.bytes.length, 'Docker-Content-Digest': digest(item.bytes), 'Docker-Distribution-Api-Version': 'registry/2.0' })
+  response.writeHead(200, { 'Content-Type': item.type, 'Content-Length': item.bytes.length, 'Docker-Content-Digest': digestOf(item.bytes), 'Docker-Distribution-Api-Version': 'registry/2.0' })
   response.end(request.method === 'HEAD' ? undefined : item.bytes)
 }
 
@@ -79,9 +80,5 @@ function json(type: string, value: unknown): Item {
 }
 
 function describeItem({ type, bytes }: Item): object {
-  return { mediaType: type, size: bytes.length, digest: digest(bytes) }
-}
-
-function digest(bytes: Buffer): string {
-  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+  return { mediaType: type, size: bytes.length, digest: digestOf(bytes) }
 }

@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { assembleTarball, layersEnd } from '#core/tarballs/assemble.ts'
 import type { VersionManifest } from '#core/tarballs/manifest.ts'
 import type { TarballStore } from '#core/tarballs/store.ts'
 import { encodeEntry } from '#core/tarballs/tar/encode.ts'
 import { END_OF_ARCHIVE, padding, type TarEntry } from '#core/tarballs/tar/entry.ts'
+import { digestOf } from './bytes.ts'
 
 /** A file of a layer: its content, or what else it is. */
 export type LayerFile = string | Buffer | (Partial<TarEntry> & { content?: string | Buffer })
@@ -36,7 +36,7 @@ export interface PublishedVersion {
 export async function publishVersion(tarballs: TarballStore, { environment, version, layers, note = '', onTopOf }: PublishedVersion): Promise<VersionManifest> {
   const start = onTopOf && { environment: onTopOf.environment, version: onTopOf.version, length: layersEnd(onTopOf.layers) }
   const writer = await tarballs.createWriter(environment, version, start)
-  const added = layers.map((layer) => ({ digest: `sha256:${createHash('sha256').update(layer).digest('hex')}`, size: layer.length, open: () => Readable.from([layer], { objectMode: false }) }))
+  const added = layers.map((layer) => ({ digest: digestOf(layer), size: layer.length, open: () => Readable.from([layer], { objectMode: false }) }))
   const image = { environment, version, author: 'me', created: new Date(version * 1000).toISOString(), architecture: 'amd64', os: 'linux', env: ['A=1'], baseConfig: { Cmd: ['sh'] } }
   const manifest = await assembleTarball({ writer, reused: onTopOf?.layers ?? [], added, baseLayers: 1, baseImage: 'busybox:latest', note, image })
   await writer.publish(manifest)

@@ -1,6 +1,6 @@
 import type { SubmitPreview } from '#core/api/schemas.ts'
 import { formatSize } from '#core/tasks/sizes.ts'
-import { formatTable } from '../../framework/output.ts'
+import { formatTable, localTimes } from '../../framework/output.ts'
 
 /** What a submission would come to, as a table: a row for each target, of items the first alone. */
 export function formatPreview({ fileName, tasks }: SubmitPreview): string {
@@ -10,6 +10,6 @@ export function formatPreview({ fileName, tasks }: SubmitPreview): string {
     fileName,
     syncBytes === null ? null : syncBytes === 0 ? 'nothing' : formatSize(syncBytes),
     place === 0 ? 'starts at once' : `place ${place}`,
-    message,
+    message && localTimes(message),
   ]))
 }

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { defineCommand } from '../../framework/command.ts'
 import { printLine, printObjects, tell } from '../../framework/output.ts'
 import { usage } from '../../framework/parse.ts'
@@ -21,12 +20,13 @@ export const rerunTask = defineCommand({
     const { connect } = await import('../../framework/connection.ts')
     const { loginName } = await import('../../framework/login-name.ts')
     const { tryAll } = await import('../../framework/try-all.ts')
-    const { submit } = await import('../../tasks/submit.ts')
+    const { submissionKey, submit } = await import('../../tasks/submit.ts')
     const { waitForSubmitted } = await import('../../tasks/wait-submitted.ts')
+    const ownKey = args.key === undefined ? undefined : submissionKey(args.key)
     const { client } = connect(args)
     const isWaiting = args.wait || args.follow
     const { results, code } = await tryAll(args.id, { program: 'hakuriver task', json: args.json }, async (id) => {
-      const key = args.key ?? randomUUID()
+      const key = ownKey ?? submissionKey()
       const tasks = await submit(key, () => client.call('rerunTask', { params: { id }, body: { latest: args.latest, submitter: loginName(), key } }))
       if (!args.json) for (const task of tasks) await (isWaiting ? tell(task.id) : printLine(task.id))
       return tasks

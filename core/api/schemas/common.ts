@@ -8,6 +8,8 @@ export const nodeName = z.string().superRefine((name, context) => {
   if (!isNodeName(name)) context.addIssue({ code: 'custom', message: `${quote(name)} is not a valid node name.`, params: { code: 'node.name_invalid' } })
 })
 export const time = z.iso.datetime()
+/** Text that arrives everywhere as it was sent: UTF-8 has no half characters, and a NUL ends a word for the kernel. */
+export const text = z.string().refine((value) => !value.includes('\0'), 'contains a NUL character').refine((value) => value.isWellFormed(), 'is not valid Unicode: it contains half of a surrogate pair')
 export const bytes = z.int().nonnegative()
 
 export const problem = z.object({
@@ -31,6 +33,7 @@ export const waitQuery = z.strictObject({
   wait: z.coerce.number().min(0).max(60).default(0),
 })
 
+/** A page of a list; `nextCursor` is what asks for the next one, `null`: there is none. */
 export function page<T extends z.ZodType>(item: T) {
   return z.object({ items: z.array(item), nextCursor: z.string().nullable() })
 }

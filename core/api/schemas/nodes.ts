@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { bytes, nodeName, time } from './common.ts'
+import { bytes, nodeName, text, time } from './common.ts'
 
 export const numaNode = z.object({
   id: z.int().nonnegative(),
@@ -83,7 +83,7 @@ export const registerBody = z.strictObject({
   /** Grows with each start of the Runner, so that a zombie can be told from its successor. */
   instanceId: z.string().min(1).max(64),
   /** What the Host shows when it calls this Runner. */
-  hostToken: z.string().min(32).max(256),
+  hostToken: z.string().min(32).max(256).regex(/^[\x21-\x7e]+$/, 'has characters that no header can carry: letters, digits and signs of ASCII alone'),
   hardware: nodeHardware,
   engine: engineInfo.nullable(),
   runnerVersion: z.string().max(64),
@@ -108,4 +108,4 @@ export type HeartbeatBody = z.infer<typeof heartbeatBody>
 /** `wantsHoldings`: the Host has forgotten them, and they come with the next beat. */
 export const heartbeatResponse = z.object({ wantsHoldings: z.boolean() })
 
-export const drainBody = z.strictObject({ reason: z.string().max(1024).default('') })
+export const drainBody = z.strictObject({ reason: text.max(1024).default('') })

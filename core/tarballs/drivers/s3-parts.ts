@@ -27,6 +27,7 @@ export function partBytes(number: number): number {
   return FIRST_PART_BYTES * 2 ** Math.min(LAST_DOUBLING, Math.floor((number - 1) / PARTS_OF_A_SIZE))
 }
 
+/** For one upload that has begun. Whoever does not {@link Parts.settle} must {@link Parts.stop}: parts under way hold memory. */
 export function createParts(bucket: S3Bucket, upload: UploadId): Parts {
   const stopping = new AbortController()
   // Each part under way listens.

@@ -24,9 +24,8 @@ export interface TaskContainer extends Found {
  * The container's name is the lock: a second start of the same execution finds the first one's container.
  */
 export async function createTaskContainer(run: TaskRun, services: ContainerServices): Promise<TaskContainer> {
-  const mounts = await resolveMounts(run, services)
   await services.cpus.take(run.record)
-  const id = await createFromImage(run, services, (image) => taskSpec(run, services, { image, mounts }))
+  const id = await createFromImage(run, services, async (image) => taskSpec(run, services, { image, mounts: await resolveMounts(run, services) }))
   return id === undefined ? adoptNamesake(run, services) : { id, status: 'created', started: null, finished: null }
 }
 
@@ -38,9 +37,9 @@ export async function createTaskContainer(run: TaskRun, services: ContainerServi
 export async function createFromImage(run: TaskRun, services: ContainerServices, toSpec: (image: string) => Promise<ContainerSpec>): Promise<string | undefined> {
   const order = imageOrder(run)
   for (let attempt = 1; ; attempt++) {
-    const spec = await toSpec(await ensureImage(run, order, services))
+    const image = await ensureImage(run, order, services)
     try {
-      return await untilEngineAnswers(run, run.interrupted, () => services.engine.createContainer(spec))
+      return await untilEngineAnswers(run, run.interrupted, async () => services.engine.createContainer(await toSpec(image)))
     } catch (error) {
       if (isHakuError(error, 'container.name_taken')) return undefined
       if (!isHakuError(error)) throw error

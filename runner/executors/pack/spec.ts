@@ -13,8 +13,8 @@ const AGENT_BYTES = 64 * 1024 ** 2
 
 /** The name of the container that an item goes to. Items of one batch may differ in their GPUs and NUMA nodes; another agent wants another container. */
 export function warmName(order: TaskOrder, hostname: string, runtime: AgentRuntime): string {
-  const { pack, image, mounts, network, privileged, numaNode, gpus, cores, memoryBytes, user, workdir } = order
-  const shape = JSON.stringify([hostname, runtime, image, mounts, network, privileged, numaNode, gpus, cores, memoryBytes, user, workdir])
+  const { pack, image, mounts, userMounts, allowedMounts, network, privileged, numaNode, gpus, cores, memoryBytes, user, workdir } = order
+  const shape = JSON.stringify([hostname, runtime, image, mounts, userMounts, allowedMounts, network, privileged, numaNode, gpus, cores, memoryBytes, user, workdir])
   return packContainerName(pack ?? '', createHash('sha256').update(shape).digest('hex').slice(0, 12))
 }
 

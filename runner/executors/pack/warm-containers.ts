@@ -145,9 +145,12 @@ export function createWarmContainers(services: WarmOptions): WarmContainers {
   async function make(warm: Warm, run: TaskRun, found: AgentRuntime): Promise<string> {
     const pipes = pipesDirectory(items, warm.name)
     await mkdir(pipes, { recursive: true, mode: 0o711 })
-    const mounts = [...(await resolveMounts(run, services)), ...found.mounts, { source: pipes, target: PIPES_MOUNT, readOnly: true }]
     const capacity = warm.users.size
-    const id = await createFromImage(run, services, (image) => warmSpec(run.record, services, { name: warm.name, image, mounts, capacity })).catch((error: unknown) => {
+    const toSpec = async (image: string) => {
+      const mounts = [...(await resolveMounts(run, services)), ...found.mounts, { source: pipes, target: PIPES_MOUNT, readOnly: true }]
+      return warmSpec(run.record, services, { name: warm.name, image, mounts, capacity })
+    }
+    const id = await createFromImage(run, services, toSpec).catch((error: unknown) => {
       // An Engine that does not see our files is on another machine, or we are in a container ourselves.
       const isOurs = error instanceof TaskFailure && [...found.mounts.map(({ source }) => source), pipes].some((file) => error.message.includes(file))
       throw isOurs ? refuse(warm, error) : error

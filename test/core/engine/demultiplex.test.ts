@@ -1,11 +1,13 @@
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { createDemultiplexer, demultiplex, type DemultiplexOptions, type OutputChunk } from '#core/engine/demultiplex.ts'
+import type { OutputChannel } from '#core/tasks/channels.ts'
+import { createRandom } from '#simulator/random.ts'
 
 describe('demultiplex', () => {
   for (const seed of [1, 2, 3, 20, 300]) {
     it(`brings every byte to its channel, wherever the stream is cut (seed ${seed})`, async () => {
-      const random = createRandom(seed)
+      const random = createRandom(seed).below
       const frames = Array.from({ length: 200 }, () => randomFrame(random))
       const pieces = cut(Buffer.concat(frames.map(encode)), random)
       expect(join(await collect(Readable.from(pieces)))).toEqual({ stdout: wanted(frames, 'stdout'), stderr: wanted(frames, 'stderr') })
@@ -44,7 +46,7 @@ describe('demultiplex', () => {
     ] as const)('that %s', async (_, lines, text) => {
       for (const seed of [1, 2, 3]) {
         const frames = lines.flatMap(([time, line]): Frame[] => [1, 2].map((channel) => ({ channel, bytes: Buffer.from(`2026-01-01T00:00:00.00000000${time}Z ${line}`) })))
-        const pieces = cut(Buffer.concat(frames.map(encode)), createRandom(seed))
+        const pieces = cut(Buffer.concat(frames.map(encode)), createRandom(seed).below)
         const { stdout, stderr } = join(await collect(Readable.from(pieces), { isLog: true }))
         expect([stdout.toString(), stderr.toString()]).toEqual([text, text])
       }
@@ -70,7 +72,7 @@ describe('demultiplex', () => {
     const bytes = Buffer.concat([encode({ channel: 1, bytes: Buffer.from('before') }), encode({ channel: 3, bytes: Buffer.from('log is broken') })])
     const seen: string[] = []
     const read = async () => {
-      for await (const chunk of demultiplex(Readable.from(cut(bytes, createRandom(5))))) seen.push(chunk.bytes.toString())
+      for await (const chunk of demultiplex(Readable.from(cut(bytes, createRandom(5).below)))) seen.push(chunk.bytes.toString())
     }
     await expect(read()).rejects.toThrow('log is broken')
     expect(seen.join('')).toBe('before')
@@ -107,17 +109,6 @@ function encode({ channel, bytes }: Frame): Buffer {
   return Buffer.concat([header, bytes])
 }
 
-/** mulberry32: the same numbers for the same seed. */
-function createRandom(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below)
-  }
-}
-
 function randomFrame(random: (below: number) => number): Frame {
   const length = random(4) === 0 ? random(3) : random(600)
   return { channel: 1 + random(2), bytes: Buffer.from(Array.from({ length }, () => random(256))) }
@@ -144,6 +135,6 @@ function join(chunks: OutputChunk[]): { stdout: Buffer; stderr: Buffer } {
   return { stdout: of('stdout'), stderr: of('stderr') }
 }
 
-function wanted(frames: Frame[], channel: 'stdout' | 'stderr'): Buffer {
+function wanted(frames: Frame[], channel: OutputChannel): Buffer {
   return Buffer.concat(frames.filter((frame) => (frame.channel === 2) === (channel === 'stderr')).map((frame) => frame.bytes))
 }

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { z } from 'zod'
 import { defineEndpoints } from '#core/api/endpoint.ts'
+import { nodeName } from '#core/api/schemas.ts'
 import { createClient } from '#core/client/client.ts'
 import { HakuError } from '#core/errors.ts'
 import { defineEndpoint, defineSocketEndpoint } from '#core/http/endpoint-handler.ts'
@@ -20,6 +21,7 @@ const api = defineEndpoints({
   broken: { method: 'GET', path: '/api/broken', summary: 'throws', role: 'admin', response: { status: 200, body: z.object({}) }, errors: [] },
   upload: { method: 'POST', path: '/api/upload', summary: 'counts', role: 'admin', upload: ['application/x-tar', 'application/octet-stream'], maxBodyBytes: 5_000_000, response: { status: 201, body: z.object({ bytes: z.number() }) }, errors: [] },
   refuse: { method: 'POST', path: '/api/refuse', summary: 'reads a little', role: 'admin', upload: ['application/x-tar'], maxBodyBytes: 1e12, response: { status: 201, body: z.object({}) }, errors: [] },
+  node: { method: 'GET', path: '/api/nodes/{hostname}', summary: 'one node', role: 'admin', params: z.strictObject({ hostname: nodeName }), response: { status: 200, body: z.object({}) }, errors: [] },
   socket: { method: 'GET', path: '/api/socket', summary: 'socket', role: 'admin', query: z.strictObject({ columns: z.coerce.number().int() }), response: { status: 101, socket: 'test' }, errors: [] },
 })
 const SECRET = 'admin-secret'
@@ -37,6 +39,7 @@ beforeEach(async () => {
     .get('/api/broken', defineEndpoint(api.broken, () => {
       throw new Error('secret detail')
     }))
+    .get('/api/nodes/:hostname', defineEndpoint(api.node, () => ({})))
     .post('/api/upload', defineEndpoint(api.upload, async ({ upload }) => {
       let bytes = 0
       for await (const chunk of upload as AsyncIterable<Buffer>) bytes += chunk.length
@@ -63,7 +66,7 @@ interface Answer {
 
 function call(method: string, path: string, options: { headers?: Record<string, string | string[]>; body?: string } = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const outgoing = httpRequest(`${edge.url}${path}`, { method, headers: { authorization: `Bearer ${SECRET}`, ...(options.body !== undefined && { 'content-type': 'application/json' }), ...options.headers } }, (response) => {
+    const outgoing = httpRequest(edge.url, { path, method, headers: { authorization: `Bearer ${SECRET}`, ...(options.body !== undefined && { 'content-type': 'application/json' }), ...options.headers } }, (response) => {
       let text = ''
       response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
       response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: JSON.parse(text) as Answer['body'] }))
@@ -124,6 +127,10 @@ describe('requests', () => {
     expect(await call('POST', '/api/echo/%C3%A4b', { body: '{"text":"hi"}' })).toMatchObject({ status: 201, body: { text: 'äb hi' } })
   })
 
+  it.each(['-a', 'a_', '%C3%A4', 'x'.repeat(64)])('%s is no name of a node', async (name) => {
+    expect(await call('GET', `/api/nodes/${name}`)).toMatchObject({ status: 400, body: { code: 'node.name_invalid' } })
+  })
+
   it.each([
     ['{bad', 400, 'request.invalid_json'],
     ['{"text":1}', 400, 'request.invalid'],
@@ -150,6 +157,10 @@ describe('requests', () => {
   it('tells unknown paths from unknown methods', async () => {
     expect(await call('GET', '/api/nothing')).toMatchObject({ status: 404, body: { code: 'endpoint.not_found' }, headers: { 'content-type': 'application/problem+json' } })
     expect(await call('DELETE', '/api/open')).toMatchObject({ status: 405, body: { code: 'request.method_not_allowed' } })
+  })
+
+  it.each(['/api/./open', '/api/nodes/./x', '/api/nodes/%2e/x', '/api/nodes/x/../y', '/api/nodes\\x', '/api/nodes/x#y'])('reads no path as another than it is sent: %s', async (path) => {
+    expect(await call('GET', path)).toMatchObject({ status: 404, body: { code: 'endpoint.not_found' } })
   })
 
   it('keeps the inside of an error inside', async () => {
@@ -210,6 +221,10 @@ describe('uploads', () => {
 describe('where requests come from', () => {
   it.each([['evil.example', 421], ['a b', 421], ['my.lab', 200], ['my.lab:8000', 200], ['127.0.0.1:1', 200], ['[::1]:8000', 200], ['localhost', 200]])('Host %j → %d', async (host, status) => {
     expect((await call('GET', '/api/open', { headers: { host } })).status).toBe(status)
+  })
+
+  it('names the cure for a Host that is not known', async () => {
+    expect(await call('GET', '/api/open', { headers: { host: 'evil.example' } })).toMatchObject({ body: { code: 'request.unknown_host', detail: expect.stringContaining('network.allowed_hosts') as unknown } })
   })
 
   it('answers two Host headers with 400 or 421', async () => {

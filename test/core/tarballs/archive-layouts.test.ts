@@ -13,7 +13,8 @@ import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
 import type { VersionManifest } from '#core/tarballs/manifest.ts'
 import { createSpool, type Spool, type SpooledLayer } from '#core/tarballs/spool.ts'
 import type { TarballStore, TarballWriter } from '#core/tarballs/store.ts'
-import { blobName, configOf, digestOf, layerTar, legacyArchive, ociArchive, streamOf, tarOf } from './support/saved-archives.ts'
+import { digestOf } from '#test/support/bytes.ts'
+import { blobName, configOf, layerTar, legacyArchive, ociArchive, streamOf, tarOf } from './support/saved-archives.ts'
 import { findConfig } from './support/saved-image.ts'
 
 const image = { environment: 'env', version: 7, author: 'me', created: new Date(0).toISOString(), architecture: 'amd64', os: 'linux', env: ['A=1'], baseConfig: { Cmd: ['sh'] } }

@@ -17,7 +17,8 @@ import { createSpool } from '#core/tarballs/spool.ts'
 import type { TarballStore } from '#core/tarballs/store.ts'
 import { engineMissing, socketPath, testEngine } from '#test/support/engine.ts'
 import { ensureBusybox } from '#test/support/images.ts'
-import { digestOf, ociArchive, streamOf } from './support/saved-archives.ts'
+import { digestOf } from '#test/support/bytes.ts'
+import { ociArchive, streamOf } from './support/saved-archives.ts'
 
 describe.skipIf(engineMissing)('our archive of an image', () => {
   const engine = testEngine()

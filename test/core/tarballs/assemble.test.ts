@@ -4,7 +4,7 @@ import { assembleTarball } from '#core/tarballs/assemble.ts'
 import { MAX_IMAGE_LAYERS } from '#core/tarballs/manifest.ts'
 import type { TarballWriter } from '#core/tarballs/store.ts'
 import { layerOf } from '#test/support/versions.ts'
-import { digestOf } from './support/saved-archives.ts'
+import { digestOf } from '#test/support/bytes.ts'
 
 describe('assembling a tarball', () => {
   const image = { environment: 'my-env', version: 7, author: 'me', created: '2026-01-01T00:00:00.000Z', architecture: 'amd64', os: 'linux', env: [], baseConfig: {} }

@@ -10,7 +10,8 @@ import { formatBytes } from '#core/tarballs/drivers/file-system-errors.ts'
 import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
 import { openLoadable } from '#core/tarballs/loadable.ts'
 import { manifestOf } from '#test/conformance/tarball-store.ts'
-import { digestOf, streamOf } from './support/saved-archives.ts'
+import { digestOf } from '#test/support/bytes.ts'
+import { streamOf } from './support/saved-archives.ts'
 
 describe('tarballs in a directory', () => {
   let root: string

@@ -10,6 +10,7 @@ import { openTarballStore } from '#core/tarballs/open-store.ts'
 import type { TarballStore } from '#core/tarballs/store.ts'
 import { createTarballStore } from '#core/tarballs/tarball-store.ts'
 import { manifestOf } from '#test/conformance/tarball-store.ts'
+import { patterned } from '#test/support/bytes.ts'
 import { createTestBucket, type TestBucket } from '#test/support/s3-bucket.ts'
 import { type ProxiedRequest, s3Answer, type S3Proxy, startS3Proxy, type Verdict } from '#test/support/s3-proxy.ts'
 import { type S3Server, startS3Server, whyNoS3Server } from '#test/support/s3-server.ts'
@@ -363,10 +364,3 @@ describe.skipIf(await whyNoS3Server())('tarballs on S3', () => {
     expect(await everything()).toEqual([])
   })
 })
-
-/** Bytes of which no two pieces are alike, so that a swap or a shift shows; another `seed`, other bytes. */
-function patterned(size: number, seed: number): Buffer {
-  const bytes = Buffer.alloc(size)
-  for (let at = 0; at + 4 <= size; at += 4) bytes.writeUInt32LE((at + seed) >>> 0, at)
-  return bytes
-}

@@ -22,6 +22,8 @@ export interface StubHost {
     /** A Host that lost its memory: beats and reports of unregistered Runners are refused. */
     isForgetful: boolean
     acknowledges: boolean
+    /** Why it does not take these together, if it does not. */
+    refuseReports(reports: readonly TaskReport[]): HakuError | undefined
     /** Ids of tasks, or of their executions as `id-instance`, that it does not want there. */
     unknown: Set<string>
     heartbeatSeconds: number
@@ -73,6 +75,8 @@ export async function startStubHost(port = 0): Promise<StubHost> {
       return void send(200, { wantsHoldings: host.knobs.wantsHoldings })
     }
     const { reports } = body as { reports: TaskReport[] }
+    const refusal = host.knobs.refuseReports(reports)
+    if (refusal) throw refusal
     host.reports.push(...reports)
     const executions = reports.map(({ id, instance }) => ({ id, instance }))
     const isUnknown = ({ id, instance }: Execution) => host.knobs.unknown.has(id) || host.knobs.unknown.has(executionKey({ id, instance }))
@@ -85,7 +89,7 @@ export async function startStubHost(port = 0): Promise<StubHost> {
     registrations: [],
     heartbeats: [],
     reports: [],
-    knobs: { refuseRegistration: undefined, isForgetful: false, acknowledges: true, unknown: new Set(), heartbeatSeconds: 0.2, wantsHoldings: false },
+    knobs: { refuseRegistration: undefined, isForgetful: false, acknowledges: true, refuseReports: () => undefined, unknown: new Set(), heartbeatSeconds: 0.2, wantsHoldings: false },
     async until(what, check) {
       const signal = AbortSignal.timeout(PATIENCE_MS)
       while (!check()) {

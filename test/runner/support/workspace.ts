@@ -55,6 +55,8 @@ export function createOrder(imageId: string, command: string[], change: Partial<
     command,
     env: {},
     mounts: [],
+    userMounts: [],
+    allowedMounts: [],
     cores: 1,
     memoryBytes: null,
     numaNode: null,

@@ -1,5 +1,6 @@
 import type { NodeState, PlacedTask, Plan, PlanInput, WaitingTask } from '#server/scheduler/types.ts'
-import { createRandom, GB, gpus, node, numa, waiting } from './scheduling.ts'
+import { createRandom } from '#simulator/random.ts'
+import { GB, gpus, node, numa, waiting } from './scheduling.ts'
 
 /** A task or batch of the model: what waits, how long it really runs, and when it came and all of it had started. */
 export interface ModelTask {
@@ -41,7 +42,7 @@ export interface ModelOptions {
 
 /** A cluster without engines, files or clocks: a queue, nodes, and time that goes from one end to the next. */
 export function createClusterModel(seed: number, { nodes: count, longestMs, limited, priorities }: ModelOptions): ClusterModel {
-  const random = createRandom(seed)
+  const random = createRandom(seed).below
   const versions = ['v1', 'v2', 'v3']
   const tasks = new Map<string, ModelTask>()
   const running = new Map<string, { host: string; endsAt: number }>()

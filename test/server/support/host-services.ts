@@ -60,6 +60,7 @@ export async function createHostServices(directory: string) {
       await verifications.close()
       tasks.close()
       nodes.close()
+      store.close()
       writer.close()
       await database.destroy()
     },

@@ -50,6 +50,7 @@ export async function createQueueHost(rules: Partial<TaskRules> = {}) {
   async function close(): Promise<void> {
     current.tasks.close()
     current.nodes.close()
+    current.store.close()
     await settled()
     current.writer.close()
     await current.database.destroy()
@@ -110,7 +111,7 @@ export async function createQueueHost(rules: Partial<TaskRules> = {}) {
     },
 
     /** Takes an order, runs it, and ends it so. */
-    async finish(id: string, state: TaskState = 'succeeded', exitCode: number | null = state === 'succeeded' ? 0 : 1, instance = 1) {
+    async finish(id: string, state: TaskReport['state'] = 'succeeded', exitCode: number | null = state === 'succeeded' ? 0 : 1, instance = 1) {
       await node.ordered(id, instance)
       await host.report(id, { state: 'running', started: new Date().toISOString() })
       await host.report(id, { state, exitCode, reason: exitCode === null ? null : 'exited', finished: new Date().toISOString() })

@@ -29,15 +29,3 @@ export function placed(id: string, overrides: Partial<PlacedTask> = {}): PlacedT
 export function input(tasks: WaitingTask[], nodes: NodeState[], overrides: Partial<PlanInput> = {}): PlanInput {
   return { waiting: tasks, nodes, loadBytes: new Map(), now: 0, ...overrides }
 }
-
-/** The same numbers for the same seed. */
-export function createRandom(seed: number): (limit: number) => number {
-  let state = seed
-  return (limit) => {
-    // xorshift32: the low digits of a linear generator come in short turns.
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return (state >>> 0) % limit
-  }
-}

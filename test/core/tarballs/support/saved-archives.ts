@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { gzipSync } from 'node:zlib'
 import { pack } from 'tar-stream'
+import { digestOf } from '#test/support/bytes.ts'
 
 /** Small archives as Engines write them, made in code. */
 
@@ -32,10 +32,6 @@ export async function tarOf(entries: Entry[]): Promise<Buffer> {
 export function streamOf(bytes: Buffer, pieceSize = 21_001): Readable {
   const count = Math.ceil(bytes.length / pieceSize)
   return Readable.from(Array.from({ length: count }, (_, index) => bytes.subarray(index * pieceSize, (index + 1) * pieceSize)), { objectMode: false })
-}
-
-export function digestOf(bytes: Buffer | string): string {
-  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 }
 
 export function configOf(layers: Buffer[]): string {

@@ -1,0 +1,2 @@
+export function readIfThere(path: string): string
+export function tail(text: string, lines?: number): string
