@@ -55,14 +55,20 @@ export async function buildBins({ outDir }) {
   await writeFile(`${bin}/package.json`, '{"type":"commonjs"}\n')
   await writeFile(`${cli}/start.cjs`, startSource())
   for (const [name, command] of Object.entries(programs)) {
-    await writeFile(`${bin}/${name}`, programSource(command, name === 'hakuriver.host' ? `-S node ${HOST_FLAGS}` : 'node'))
+    await writeFile(`${bin}/${name}`, programSource(command, name === 'hakuriver.host' ? `${HOST_FLAGS} ` : ''))
     await chmod(`${bin}/${name}`, 0o755)
   }
 }
 
-/** In the syntax of old Nodes, so that they can say what is wrong with them; what they can not read is in start.cjs. */
-function programSource(command, interpreter) {
-  return `#!/usr/bin/env ${interpreter}
+/**
+ * In the syntax of old Nodes, so that they can say what is wrong with them; what they can not read is in start.cjs.
+ *
+ * It begins as a program of the shell, whose second line is none of JavaScript's concern. Without the "--" Node takes options such as
+ * --env-file for itself wherever they stand, and not every env knows -S.
+ */
+function programSource(command, flags) {
+  return `#!/bin/sh
+':' //; exec node ${flags}-- "$0" "$@"
 'use strict'
 var version = process.versions.node.split('.').map(Number)
 if (version[0] < 20 || (version[0] === 20 && version[1] < 19)) {

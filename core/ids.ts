@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { monotonicFactory } from 'ulid'
+import { decodeTime, monotonicFactory } from 'ulid'
 
 let pool = Buffer.alloc(0)
 let used = 0
@@ -18,6 +18,11 @@ const nextUlid = monotonicFactory(random)
 /** A new id for a task or an operation: a ULID in lower case, so ids sort by time, also within one millisecond. */
 export function createId(): string {
   return nextUlid().toLowerCase()
+}
+
+/** What is made from now on is greater than this id, even if the clock was set back since. */
+export function continueIds(id: string): void {
+  nextUlid(decodeTime(id.toUpperCase()) + 1)
 }
 
 /** A new secret for a credential: 256 random bits, URL-safe. */

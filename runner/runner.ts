@@ -6,7 +6,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { Execution, Health } from '#core/api/schemas.ts'
 import type { Config } from '#core/config/schema.ts'
 import { createDockerEngine } from '#core/engine/docker.ts'
-import { HakuError } from '#core/errors.ts'
+import { errorMessage, HakuError } from '#core/errors.ts'
 import type { StreamAnswer } from '#core/http/endpoint-handler.ts'
 import { problemOf } from '#core/http/problems.ts'
 import { createId } from '#core/ids.ts'
@@ -90,7 +90,7 @@ export async function createRunner(config: Config): Promise<Runner> {
   const hardware = await readHardware({ plainProcesses: config.runner.plain_processes })
   const kernelLog = openKernelLog()
   const services = { state, paths, hostname, localTempDir: config.paths.local_temp_dir, closing }
-  const { executors, sweep } = createExecutors({ config, services, engine, images, files, hardware, kernelLog })
+  const { executors, sweep, close } = createExecutors({ config, services, engine, images, files, hardware, kernelLog })
   const tasks = createTasks({ services, executors, images, takesPlain: config.runner.plain_processes, onNews: (urgent) => link.news(urgent) })
 
   const sweepLater = createSweeper(async () => {
@@ -123,6 +123,12 @@ export async function createRunner(config: Config): Promise<Runner> {
     closing,
   })
 
+  async function settle(): Promise<void> {
+    await tasks.settled()
+    // The next Runner comes back to what is left.
+    await close().catch((error: unknown) => console.error(`[hakuriver] [runner] containers that wait for further items could not be removed: ${errorMessage(error)}`))
+  }
+
   let linked: Promise<void> = Promise.resolve()
   return {
     tasks,
@@ -151,7 +157,7 @@ export async function createRunner(config: Config): Promise<Runner> {
     async close() {
       stopping.abort(new HakuError('host.stopping', 'The Runner is stopping.'))
       await linked
-      await Promise.race([tasks.settled(), setTimeout(SETTLE_MS, undefined, { ref: false })])
+      await Promise.race([settle(), setTimeout(SETTLE_MS, undefined, { ref: false })])
       kernelLog?.close()
       await state.close()
     },

@@ -26,7 +26,8 @@ export async function measureTwoRunners(hostSocket: string): Promise<Result[]> {
     await must(cluster, 'hakuriver', ['env', 'prefetch', ENVIRONMENT, '--all'])
     const engine = createRawEngine(hostSocket)
     const rate = await measureRate(cluster, [engine, createRawEngine(second.socketPath)])
-    return [...rate, await measureSubmit({ cluster, engine, node: 'one', environment: ENVIRONMENT, image: IMAGE }, WARM_ROUNDS), await measurePack(cluster)]
+    const latency = await measureSubmit({ cluster, engine, node: 'one', environment: ENVIRONMENT, image: IMAGE }, WARM_ROUNDS)
+    return [...rate, { ...latency, what: `${latency.what}, two Runners` }, await measurePack(cluster)]
   } finally {
     if (cluster) await stopCluster(cluster, ENVIRONMENT)
     await second.stop()

@@ -1,5 +1,5 @@
-import { createInterface } from 'node:readline'
 import { errorMessage, isHakuError } from '#core/errors.ts'
+import { askKey, type KeyQuestion } from '../framework/ask-key.ts'
 import type { HostClient } from '../framework/connection.ts'
 import { type Interrupt, leave, onInterrupt } from '../framework/interrupts.ts'
 import { tell } from '../framework/output.ts'
@@ -9,6 +9,8 @@ export interface DetachGuard {
   /** Resolves while no question is open: nothing is written over it. */
   quiet(): Promise<void>
   readonly isAsking: boolean
+  /** There is nothing more to ask: an open question is closed, and Ctrl-C leaves at once. */
+  over(): void
   /** Ctrl-C means again what it did before. */
   release(): void
 }
@@ -16,48 +18,52 @@ export interface DetachGuard {
 /**
  * Ctrl-C at a terminal asks whether to leave the tasks alone, to kill them, or to go on. A second one, one without a terminal,
  * and SIGTERM leave; the tasks go on, and how to come back is told.
+ *
+ * @param untilEnd resolves when there is nothing more to ask, where output that is held back meanwhile hides it
  */
-export function guardDetach(client: HostClient, ids: readonly string[]): DetachGuard {
-  let question: { closed: Promise<void>; close(): void } | undefined
+export function guardDetach(client: HostClient, ids: readonly string[], untilEnd?: () => Promise<unknown>): DetachGuard {
+  let question: KeyQuestion<Answer> | undefined
+  let ended: Promise<unknown> | undefined
+  let isOver = false
 
   function detach(signal: Interrupt): void {
     tell(howToComeBack(ids))
     leave(signal)
   }
 
+  function over(): void {
+    isOver = true
+    question?.close()
+  }
+
   function ask(): void {
-    const { stdin, stderr } = process
-    const lines = createInterface({ input: stdin, output: stderr })
-    lines.once('SIGINT', () => {
-      stderr.write('\n')
-      detach('SIGINT')
-    })
-    const closed = new Promise<void>((resolve) => lines.once('close', resolve))
-    lines.question(`\nLeave ${ids.length === 1 ? 'the task' : 'the tasks'} alone (d), kill ${ids.length === 1 ? 'it' : 'them'} (k), or continue to wait (c)? [d/k/C] `, (answer) => {
-      lines.close()
-      const letter = answer.trim().toLowerCase()
-      if (['d', 'detach'].includes(letter)) detach('SIGINT')
-      if (['k', 'kill'].includes(letter)) void kill(client, ids)
-    })
-    question = { closed, close: () => lines.close() }
-    lines.once('close', () => {
+    const [them, it] = ids.length === 1 ? ['the task', 'it'] : ['the tasks', 'them']
+    question = askKey(`\nLeave ${them} alone (d), kill ${it} (k), or continue to wait (c)? [d/k/C] `, answers)
+    void question.answer.then((answer) => {
       question = undefined
+      if (answer === 'detach') detach('SIGINT')
+      if (answer === 'kill') void kill(client, ids)
     })
+    // That the Host stays away tells whoever waits for the answer.
+    ended ??= untilEnd?.().catch(() => {})
+    void ended?.then(over)
   }
 
   const release = onInterrupt((signal) => {
-    const canAsk = signal === 'SIGINT' && process.stdin.isTTY && !process.stdin.readableEnded && process.stderr.isTTY && !question
+    const canAsk = signal === 'SIGINT' && process.stdin.isTTY && !process.stdin.readableEnded && process.stderr.isTTY && !question && !isOver
     if (canAsk) ask()
     else detach(signal)
   })
   return {
-    quiet: () => question?.closed ?? Promise.resolve(),
+    async quiet() {
+      await question?.answer
+    },
     get isAsking() {
       return question !== undefined
     },
+    over,
     release() {
-      if (question) process.stderr.write('\n')
-      question?.close()
+      over()
       release()
     },
   }
@@ -73,6 +79,11 @@ export function howToComeBack(ids: readonly string[]): string {
 }
 
 // --- internal ---
+
+type Answer = 'detach' | 'kill' | 'continue'
+
+/** Ctrl-C again leaves; Enter and Ctrl-D go on. */
+const answers: Record<string, Answer> = { d: 'detach', '\u0003': 'detach', k: 'kill', c: 'continue', '\r': 'continue', '\n': 'continue', '\u0004': 'continue' }
 
 async function kill(client: HostClient, ids: readonly string[]): Promise<void> {
   tell(`Asking the Host to kill ${ids.length === 1 ? 'it' : 'them'}; Ctrl-C asks again.`)

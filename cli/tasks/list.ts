@@ -1,5 +1,6 @@
 import { connect, type ConnectionArgs, type HostClient } from '../framework/connection.ts'
 import { createTable, print, printJson, printLine, tell } from '../framework/output.ts'
+import { assertBatch, tellUnknown } from './filters.ts'
 import { listPages, type TaskFilter } from './pages.ts'
 import { TASK_HEADER, taskRow } from './task-rows.ts'
 
@@ -13,29 +14,36 @@ export interface ListOptions extends ConnectionArgs {
 /** Prints tasks, newest first, page by page: of very many only a page is in memory. */
 export async function printTasks({ filter, limit, json, ...args }: ListOptions): Promise<void> {
   const { client } = connect(args)
-  await (json ? printArray(client, filter, limit) : printTable(client, filter, limit))
+  await assertBatch(client, filter)
+  const hasAny = await (json ? printArray(client, filter, limit) : printTable(client, filter, limit))
+  if (!hasAny) await tellUnknown(client, filter)
 }
 
 // --- internal ---
 
-async function printTable(client: HostClient, filter: TaskFilter, limit: number): Promise<void> {
+/** Whether there was any. */
+async function printTable(client: HostClient, filter: TaskFilter, limit: number): Promise<boolean> {
   const table = createTable(TASK_HEADER)
   let isFirst = true
+  let hasAny = false
   let hasMore = false
   for await (const { items, more } of listPages(client, filter, limit)) {
     const rows = items.map(taskRow)
     const lines = isFirst ? [table.header(rows), ...table.lines(rows)] : table.lines(rows)
     if (lines.length > 0) await printLine(lines.join('\n'))
     isFirst = false
+    hasAny ||= rows.length > 0
     hasMore = more
   }
   if (hasMore) tell('There are more: --limit N or --all shows them.')
+  return hasAny
 }
 
-async function printArray(client: HostClient, filter: TaskFilter, limit: number): Promise<void> {
+async function printArray(client: HostClient, filter: TaskFilter, limit: number): Promise<boolean> {
   if (limit <= 1000) {
     const { items } = await client.call('listTasks', { query: { ...filter, limit } })
-    return printJson(items)
+    await printJson(items)
+    return items.length > 0
   }
   let isFirst = true
   await print('[')
@@ -46,6 +54,7 @@ async function printArray(client: HostClient, filter: TaskFilter, limit: number)
     }
   }
   await print(isFirst ? ']\n' : '\n]\n')
+  return !isFirst
 }
 
 /** As `JSON.stringify` of the whole array would have it. */

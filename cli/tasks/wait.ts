@@ -28,19 +28,22 @@ export interface WaitOptions {
  */
 export function waitForTasks(client: HostClient, tasks: readonly Task[], options: WaitOptions): Promise<Task[]> {
   const limit = createLimit(TASKS_AT_ONCE)
+  const untilEnd = async () => {
+    for (const { id } of tasks) await waitForEnd(client, id, { reached: true })
+  }
   return guarded(client, tasks, (guard) => Promise.all(tasks.map((task) => limit(async () => {
     const ended = await waitForTask(client, task, { ...options, label: tasks.length > 1 }, guard)
     await guard.quiet()
     await options.onEnd?.(ended)
     return ended
-  }))))
+  }))), untilEnd)
 }
 
 /** The first of tasks to end, alone. */
 export function waitForFirst(client: HostClient, tasks: readonly Task[], options: WaitOptions): Promise<Task[]> {
   return guarded(client, tasks, async (guard) => {
     const first = await Promise.race(tasks.map((task) => waitForTask(client, task, { ...options, label: true }, guard)))
-    await guard.quiet()
+    guard.over()
     await options.onEnd?.(first)
     return [first]
   })
@@ -81,9 +84,9 @@ export function tellExecution(id: string): (instance: number) => void {
 // --- internal ---
 
 /** Whoever waits in vain for a Host that stays away learns how to go on. */
-async function guarded<T>(client: HostClient, tasks: readonly Task[], wait: (guard: DetachGuard) => Promise<T>): Promise<T> {
+async function guarded<T>(client: HostClient, tasks: readonly Task[], wait: (guard: DetachGuard) => Promise<T>, untilEnd?: () => Promise<unknown>): Promise<T> {
   const ids = tasks.map(({ id }) => id)
-  const guard = guardDetach(client, ids)
+  const guard = guardDetach(client, ids, untilEnd)
   try {
     return await wait(guard)
   } catch (error) {

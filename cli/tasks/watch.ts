@@ -6,6 +6,7 @@ import { connect, type HostClient } from '../framework/connection.ts'
 import { onInterrupt } from '../framework/interrupts.ts'
 import { formatTable, printLine, tell, terminalSize } from '../framework/output.ts'
 import { isLinkError } from '../framework/rejoin.ts'
+import { assertBatch, tellUnknown } from './filters.ts'
 import type { ListOptions } from './list.ts'
 import { TASK_HEADER, taskRow } from './task-rows.ts'
 
@@ -21,12 +22,14 @@ export async function watchTasks({ filter, limit, json, ...args }: ListOptions):
   const release = onInterrupt(() => stop.abort())
   const show = process.stdout.isTTY && !json ? createScreen() : createChanges(json)
   try {
+    await assertBatch(client, filter)
     for (let reached = false; !stop.signal.aborted; ) {
       const tasks = await list(client, { ...filter, limit }, stop.signal).catch((error: unknown) => {
         if (!stop.signal.aborted && (!reached || !isLinkError(error))) throw error
         return errorMessage(error)
       })
       if (stop.signal.aborted) return
+      if (!reached && tasks.length === 0) await tellUnknown(client, filter)
       reached = true
       await show(tasks)
       await delay(PERIOD_MS, undefined, { signal: stop.signal }).catch(() => {})

@@ -9,7 +9,7 @@ const taskId = z.strictObject({ id: z.string().max(64) })
 const hostname = z.strictObject({ hostname: schemas.nodeName })
 
 /** Whatever makes a task, or tells what making it would come to, checks the same. */
-const submitErrors = ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'tarball.damaged', 'target.invalid', 'node.not_found', 'node.too_small', 'task.command_invalid', 'task.items_invalid', 'task.mount_not_allowed', 'task.not_allowed', 'task.not_found', 'task.dependency_invalid', 'storage.unavailable'] as const
+const submitErrors = ['environment.name_invalid', 'environment.no_version', 'tarball.not_found', 'tarball.damaged', 'target.invalid', 'node.not_found', 'node.too_small', 'task.command_invalid', 'task.items_invalid', 'task.key_used', 'task.mount_not_allowed', 'task.not_allowed', 'task.not_found', 'storage.unavailable'] as const
 
 /** Everything the Host answers. */
 export const hostApi = defineEndpoints({

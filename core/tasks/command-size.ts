@@ -9,18 +9,18 @@ const ROOM_BYTES = 64 * 1024
 /** The NUL behind a word, and the pointer to it. */
 const EXTRA_BYTES = 1 + 8
 
-/** The limits of the kernel, for people. */
-export const COMMAND_LIMITS = `the kernel takes ${MAX_WORD_BYTES.toLocaleString('en')} bytes of one word (128 KiB with the NUL behind it) and 2 MiB in all`
+/** What the kernel takes, for people. */
+export const COMMAND_LIMITS = `${MAX_WORD_BYTES.toLocaleString('en')} bytes for one word (128 KiB with the NUL behind it), 2 MiB in all`
 
 /** Why the kernel would not start this, in a sentence for people; `undefined`: it would. */
 export function whyTooLong(command: readonly string[], env: Readonly<Record<string, string>>): string | undefined {
   const variables = Object.entries(env)
   const word = command.findIndex(isTooLong)
-  if (word !== -1) return `Word ${word + 1} of the command has ${bytes(Buffer.byteLength(command[word] ?? ''))}; ${COMMAND_LIMITS}. Put it into a file.`
+  if (word !== -1) return `Word ${word + 1} of the command has ${bytes(Buffer.byteLength(command[word] ?? ''))}, more than the kernel takes: ${COMMAND_LIMITS}. Put it into a file.`
   const [name] = variables.find((pair) => isTooLong(pair.join('='))) ?? []
-  if (name !== undefined) return `The environment variable ${quote(name)} has ${bytes(Buffer.byteLength(`${name}=${env[name]}`))}, its name included; ${COMMAND_LIMITS}. Put it into a file.`
+  if (name !== undefined) return `The environment variable ${quote(name)} has ${bytes(Buffer.byteLength(`${name}=${env[name]}`))} with its name, more than the kernel takes: ${COMMAND_LIMITS}. Put it into a file.`
   const all = commandBytes(command, env)
-  return all > MAX_ALL_BYTES - ROOM_BYTES ? `The command and its environment variables have ${bytes(all)}, and ${bytes(ROOM_BYTES)} are kept for the variables of the image; ${COMMAND_LIMITS}. Put it into a file.` : undefined
+  return all > MAX_ALL_BYTES - ROOM_BYTES ? `The command and its environment variables have ${bytes(all)}, with the ${bytes(ROOM_BYTES)} that are kept for the image's own more than the kernel takes: ${COMMAND_LIMITS}. Put them into a file.` : undefined
 }
 
 /** What the kernel counts of it. */

@@ -20,7 +20,15 @@ export function parseMount(text: string): Mount {
   if (!source || !target || rest.length > 0 || !isPlainAbsolute(source) || !isPlainAbsolute(target) || !['ro', 'rw'].includes(mode)) {
     throw new HakuError('task.command_invalid', `${quote(text)} is not a mount. Write /path/on/node:/path/in/container or /path/on/node:/path/in/container:ro, with absolute paths.`)
   }
+  if (target === '/') throw new HakuError('task.command_invalid', `${quote(text)} would hide the whole container. Mount it below "/", such as ${source}:/data.`)
   return { source, target, readOnly: mode === 'ro' }
+}
+
+/** An Engine refuses two mounts in one place. @throws `task.command_invalid` */
+export function assertDistinctTargets(mounts: readonly Mount[]): void {
+  const targets = mounts.map(({ target }) => target.replace(/\/$/, ''))
+  const twice = targets.find((target, index) => targets.indexOf(target) < index)
+  if (twice !== undefined) throw new HakuError('task.command_invalid', `Two mounts have the target ${quote(twice)}. Give one of them another; those of docker.additional_mounts in the configuration of the Host count too.`)
 }
 
 /** Whether `source` is one of `roots` or lies below one. */

@@ -36,6 +36,8 @@ export interface NodeExecutors {
   executors: Executors
   /** Ends and removes what belongs to no execution that this node's state knows. @throws `engine.*`, `internal.error` */
   sweep(): Promise<void>
+  /** Removes what waits for further executions, at the end of the Runner. @throws `engine.*` */
+  close(): Promise<void>
 }
 
 export function createExecutors({ config: { docker, runner }, services, engine, images, files, hardware, kernelLog }: ExecutorsOptions): NodeExecutors {
@@ -58,5 +60,6 @@ export function createExecutors({ config: { docker, runner }, services, engine, 
       await warm.sweep()
       await removeOrphanItems(files.items, state)
     },
+    close: () => warm.close(),
   }
 }

@@ -44,7 +44,8 @@ function judge({ record, exitCode, whyUnknown, outOfMemory, commandFailure }: En
     const limit = memoryBytes === null ? 'the memory of the node' : `its memory limit of ${memoryBytes} bytes`
     return { state: 'out_of_memory', reason: 'memory_limit', message: `The task used more than ${limit}. Submit it with a larger --memory.`, exitCode }
   }
-  if (commandFailure !== undefined) return { state: 'failed', reason: 'command_not_found', message: `The command can not be run in this environment: ${printable(commandFailure)}.`, exitCode }
+  // The exit codes of a shell: a container's runtime has others for its own failures.
+  if (commandFailure !== undefined) return { state: 'failed', reason: 'command_not_found', message: `The command can not be run in this environment: ${printable(commandFailure)}.`, exitCode: exitCode === 127 ? 127 : 126 }
   return { state: 'failed', reason: 'exited', message: exitMessage(exitCode), exitCode }
 }
 

@@ -102,7 +102,7 @@ async function describeEnd(run: TaskRun, executor: Executor, { exit, sizes, lost
   // Only a failure is looked into: a success has no time for it.
   const details = await executor.lookInto(run, { exitCode, sizes })
   if (details === 'gone') return judgeEnd({ ...facts, exitCode: undefined, lost: undefined })
-  return judgeEnd({ ...facts, outOfMemory: details.outOfMemory, commandFailure: details.commandFailure })
+  return judgeEnd({ ...facts, ...details, note: [note, details.note].filter(Boolean).join(' ') })
 }
 
 function endingOf(run: TaskRun, error: unknown): Ending {

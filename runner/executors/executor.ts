@@ -43,6 +43,8 @@ export interface OutputStream {
 export interface EndDetails {
   /** It, or something that it started, was ended for want of memory. */
   outOfMemory: boolean
+  /** What people should know of it beside its ending. */
+  note?: string | undefined
   /** What was said about a command that could not be executed. */
   commandFailure?: string | undefined
 }

@@ -2,6 +2,7 @@ import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { systemErrorCode } from '#core/errors.ts'
 import { printable } from '#core/names.ts'
+import { COMMAND_LIMITS } from '#core/tasks/command-size.ts'
 
 /** What is to be started. */
 export interface Command {
@@ -42,6 +43,9 @@ export function findProgram({ command: [name = ''], env, workdir }: Command, pla
   return best.file
 }
 
+/** What is wrong with a command that the kernel refuses with E2BIG. */
+export const TOO_LONG = `it and its environment variables are longer than the kernel takes: ${COMMAND_LIMITS}. Put them into a file`
+
 /** What the kernel says when it does not start a program. */
 export function explainSpawnError(error: unknown, file: string, user: CommandUser): StartFailure {
   const code = systemErrorCode(error)
@@ -53,7 +57,7 @@ export function explainSpawnError(error: unknown, file: string, user: CommandUse
     case 'EPERM':
       return new StartFailure('start_failed', `The Runner may not start a process${asUser(user)}: it does not run as root. Leave --user out, or run the Runner as root.`)
     case 'E2BIG':
-      return new StartFailure('start_failed', 'The command and its environment variables are longer than the kernel takes: 128 KiB for one word, 2 MiB in all. Put them into a file.')
+      return new StartFailure('command_not_found', `The command can not be run: ${TOO_LONG}.`, 126)
     default:
       return new StartFailure('start_failed', `${shown(file)} can not be started: ${code ?? String(error)}.`)
   }

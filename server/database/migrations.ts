@@ -97,4 +97,9 @@ export const migrations: Record<string, Migration> = {
         .execute()
     },
   },
+  '007-submit-digests': {
+    async up(db: Kysely<unknown>) {
+      await db.schema.alterTable('submit_keys').addColumn('digest', 'text').execute()
+    },
+  },
 }

@@ -106,6 +106,8 @@ interface SubmitKeyTable {
   /** Of the task or batch. */
   number: number
   key: string
+  /** Of the request that it came with; `null`: it was not kept. */
+  digest: string | null
 }
 
 interface VersionMarkTable {

@@ -19,10 +19,12 @@ export interface Nodes {
   find(hostname: string): NodeRecord | undefined
   /** @throws `node.not_found` */
   get(hostname: string): NodeRecord
-  /** Throws `node.not_found` unless this very Runner is registered: what an ended one still sends is refused. */
+  /** It was heard of: it lives. Throws `node.not_found` unless this very Runner is registered: what an ended one still sends is refused. */
+  hear(hostname: string, instanceId: string): Promise<NodeRecord>
+  /** The same, but for what tells nothing of its life. @throws `node.not_found` */
   assertInstance(hostname: string, instanceId: string): void
-  /** Gives it no more tasks, until it is undrained: a new Runner of the name changes nothing. The time is that of the first call. @throws `node.not_found` */
-  drain(hostname: string, reason: string): Promise<NodeRecord>
+  /** Gives it no more tasks, until it is undrained: a new Runner of the name changes nothing. The time is that of the first call, the reason that of the last one that gave one. @throws `node.not_found` */
+  drain(hostname: string, reason?: string): Promise<NodeRecord>
   /** @throws `node.not_found` */
   undrain(hostname: string): Promise<NodeRecord>
   /** Forgets it. @throws `node.not_found`, `node.online` */
@@ -36,7 +38,7 @@ export interface NodeEvents {
   online: [NodeRecord]
   /** With every unfinished or unacknowledged execution that the node knows. */
   heartbeat: [NodeRecord, Execution[]]
-  /** At each beginning of a silence; of a node that was offline when the Host started, once more. */
+  /** At the beginning of a silence, and again and again while it goes on. */
   offline: [NodeRecord]
   /** It was drained, or is so no longer. */
   drain: [NodeRecord]
@@ -62,11 +64,15 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
   function onSilent(hostname: string): void {
     const record = records.get(hostname)
     if (!record) return
-    if (record.online) console.error(`[hakuriver] [nodes] ${hostname} has been silent for ${timeoutMs / 1000} s: offline`)
+    const wasOnline = record.online
     record.online = false
     events.emit('offline', record)
-    // Afterwards: a Host that dies between the two tells it again.
-    void store(record).catch((error: unknown) => console.error(`[hakuriver] [nodes] that ${hostname} is offline could not be stored: ${errorMessage(error)}`))
+    if (!wasOnline) return
+    console.error(`[hakuriver] [nodes] ${hostname} has been silent for ${timeoutMs / 1000} s: offline`)
+    // Afterwards: a Host that dies between the two tells it again. One that was removed or came back meanwhile is another story.
+    void inTurn(async () => {
+      if (records.get(hostname) === record && !record.online) await store(record)
+    }).catch((error: unknown) => console.error(`[hakuriver] [nodes] that ${hostname} is offline could not be stored: ${errorMessage(error)}`))
   }
 
   function registered(hostname: string): NodeRecord {
@@ -85,6 +91,24 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
 
   function assertInstance(hostname: string, instanceId: string): void {
     if (registered(hostname).instanceId !== instanceId) throw new HakuError('node.not_found', `Another start of the Runner on ${quote(hostname)} is registered. Register again.`)
+  }
+
+  async function hear(hostname: string, instanceId: string): Promise<NodeRecord> {
+    assertInstance(hostname, instanceId)
+    silence.heard(hostname)
+    if (!registered(hostname).online) await inTurn(() => bringBack(hostname, instanceId))
+    return Object.assign(registered(hostname), { lastHeartbeat: new Date() })
+  }
+
+  /** It is online once that is stored: if it can not be, its next beat tries again. */
+  async function bringBack(hostname: string, instanceId: string): Promise<void> {
+    // It may have been removed meanwhile, or another Runner may have registered.
+    assertInstance(hostname, instanceId)
+    const record = registered(hostname)
+    if (record.online) return
+    await store({ ...record, online: true })
+    record.online = true
+    events.emit('online', record)
   }
 
   async function store(record: NodeRecord): Promise<void> {
@@ -112,6 +136,7 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
     list,
     find: (hostname) => records.get(hostname),
     get: registered,
+    hear,
     assertInstance,
     register: (body) => inTurn(async () => {
       const existing = records.get(body.hostname)
@@ -127,19 +152,12 @@ export async function createNodes({ database, heartbeatSeconds, timeoutFactor }:
       return { heartbeatSeconds }
     }),
     async heartbeat(hostname, { instanceId, usage, engine, tasks, holdings }) {
-      assertInstance(hostname, instanceId)
-      const record = registered(hostname)
-      const wasOnline = record.online
-      Object.assign(record, { usage, engine, ...(holdings && toHeld(holdings)), lastHeartbeat: new Date(), online: true })
-      silence.heard(hostname)
-      if (!wasOnline) {
-        await store(record)
-        events.emit('online', record)
-      }
+      const record = await hear(hostname, instanceId)
+      Object.assign(record, { usage, engine, ...(holdings && toHeld(holdings)) })
       events.emit('heartbeat', record, tasks)
       return { wantsHoldings: !record.hasTold }
     },
-    drain: (hostname, reason) => setDrained(hostname, (before) => ({ since: before?.since ?? new Date().toISOString(), reason })),
+    drain: (hostname, reason) => setDrained(hostname, (before) => ({ since: before?.since ?? new Date().toISOString(), reason: reason ?? before?.reason ?? '' })),
     undrain: (hostname) => setDrained(hostname, () => null),
     remove: (hostname) => inTurn(async () => {
       const record = registered(hostname)

@@ -9,7 +9,7 @@ export interface Silence {
 export interface SilenceOptions {
   intervalMs: number
   timeoutMs: number
-  /** Once for each silence that has become too long. */
+  /** Of a silence that has become too long, and again after each further time of that length. */
   onSilent(hostname: string): void
 }
 
@@ -21,8 +21,9 @@ export function createSilence({ intervalMs, timeoutMs, onSilent }: SilenceOption
   const silentMs = new Map<string, number>()
   const timer = setInterval(() => {
     for (const [hostname, before] of silentMs) {
-      silentMs.set(hostname, before + intervalMs)
-      if (before <= timeoutMs && before + intervalMs > timeoutMs) onSilent(hostname)
+      const isTooLong = before + intervalMs > timeoutMs
+      silentMs.set(hostname, isTooLong ? 0 : before + intervalMs)
+      if (isTooLong) onSilent(hostname)
     }
   }, intervalMs)
   timer.unref()

@@ -22,13 +22,16 @@ export function countChange(tally: BatchTally, before: Pick<TaskRecord, 'state' 
   if (after.exitCode !== null) add(tally.exits, after.exitCode, rows)
 }
 
+export function countRows({ states }: BatchTally): number {
+  return [...states.values()].reduce((sum, count) => sum + count, 0)
+}
+
 /** All items by their states, those without a row too. */
 export function countsOf(items: BatchRecord, tally: BatchTally): StateCounts {
   const pending = countIndexes(items.pending)
-  const rows = [...tally.states.values()].reduce((sum, count) => sum + count, 0)
   const all = new Map(tally.states)
   add(all, 'queued', pending)
-  add(all, items.unplaced ?? 'killed', items.size - pending - rows)
+  add(all, items.unplaced ?? 'killed', items.size - pending - countRows(tally))
   return Object.fromEntries(taskStates.flatMap((state) => (all.has(state) ? [[state, all.get(state)]] : []))) as StateCounts
 }
 

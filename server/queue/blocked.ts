@@ -1,4 +1,5 @@
 import type { WaitingReason } from '#core/api/schemas.ts'
+import { plural } from '#core/words.ts'
 import type { VersionMarks } from '../environments/marks.ts'
 import { versionKey } from './load-bytes.ts'
 import { LONGEST_PAUSE_MS } from './try-again.ts'
@@ -29,9 +30,12 @@ export function blockedBy(task: Blockable, now: number, { marks, troubleOf, depe
   return found.length === 0 ? NOT_BLOCKED : found
 }
 
-/** So many of the batch hold room as may. */
-export function limitReason(parallel: number): WaitingReason {
-  return { code: 'limit', message: `${parallel} of the batch run at a time, and so many do.` }
+/** So many of the batch hold room as may. `lost`: those of them that may come back with their nodes, and count until that is known. */
+export function limitReason(parallel: number, lost: readonly Pick<TaskRecord, 'node'>[] = []): WaitingReason {
+  if (lost.length === 0) return { code: 'limit', message: `${parallel} of the batch run at a time, and so many do.` }
+  const nodes = [...new Set(lost.flatMap(({ node }) => node ?? []))].sort()
+  const silent = `${plural('node', nodes.length)} ${nodes.join(', ')}, which ${plural('does', nodes.length, 'do')} not answer`
+  return { code: 'limit', message: `${parallel} of the batch run at a time. ${lost.length} of them may still run on the ${silent}: "hakuriver client remove ${nodes[0]}" gives them up.` }
 }
 
 // --- internal ---

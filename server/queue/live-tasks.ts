@@ -16,6 +16,8 @@ export interface LiveTasks {
   lostOn(hostname: string): TaskRecord[]
   /** Whether a task, or an item of a batch, may come back with its node. */
   hasLost(id: string): boolean
+  /** Items of a batch that may come back with their nodes. */
+  lostOf(batchId: string): TaskRecord[]
   /** Items that have a row. */
   itemsOf(batchId: string): TaskRecord[]
   reservations: Reservations
@@ -27,6 +29,7 @@ export function createLiveTasks(): LiveTasks {
   const byBatch = new Map<string, Set<string>>()
   const lost = new Map<string, TaskRecord>()
   const lostByNode = new Map<string, Set<string>>()
+  const lostByBatch = new Map<string, Set<string>>()
   const reservations = createReservations()
   /** In their order, and some that wait no longer. Each is reached without looking it up: the queue is gone through again and again. */
   let queue: InQueue[] = []
@@ -60,6 +63,7 @@ export function createLiveTasks(): LiveTasks {
       if (mayComeBack(after)) lost.set(id, after)
       else lost.delete(id)
       index(lostByNode, before && lostNodeOf(before), lostNodeOf(after), id)
+      index(lostByBatch, before && lostBatchOf(before), lostBatchOf(after), id)
       index(byBatch, before && liveBatchOf(before), liveBatchOf(after), id)
       reservations.change(before, after)
       enqueue(after)
@@ -74,7 +78,8 @@ export function createLiveTasks(): LiveTasks {
     },
     onNode: (hostname) => records(tasks, byNode.get(hostname)),
     lostOn: (hostname) => records(lost, lostByNode.get(hostname)),
-    hasLost: (id) => lost.has(id) || [...lost.values()].some(({ batch }) => batch === id),
+    hasLost: (id) => lost.has(id) || lostByBatch.has(id),
+    lostOf: (batchId) => records(lost, lostByBatch.get(batchId)),
     itemsOf: (batchId) => records(tasks, byBatch.get(batchId)),
   }
 }
@@ -97,6 +102,10 @@ function nodeOf({ node, state }: TaskRecord): string | undefined {
 
 function lostNodeOf(record: TaskRecord): string | undefined {
   return mayComeBack(record) ? (record.node ?? undefined) : undefined
+}
+
+function lostBatchOf(record: TaskRecord): string | undefined {
+  return mayComeBack(record) ? (record.batch ?? undefined) : undefined
 }
 
 function liveBatchOf({ batch, state }: TaskRecord): string | undefined {

@@ -8,6 +8,8 @@ import type { LoadBytes } from '../scheduler/types.ts'
 export interface VersionLoads extends LoadBytes {
   /** Reads what is not known yet of these versions, and looks again for all that were missing a while ago. */
   prepare(versions: readonly VersionName[]): Promise<void>
+  /** Looks whether they are in the storage still, unless that was done a moment ago; resolves to whether it had to look. */
+  confirm(versions: readonly VersionName[]): Promise<boolean>
   /** Whether one was missing when it was last looked for. */
   isAnyMissing(): boolean
   /** Why a version can not be given to a node now: it is not in the storage. */
@@ -16,6 +18,8 @@ export interface VersionLoads extends LoadBytes {
 
 /** After so long a missing version is looked for again. */
 export const MISSING_AGAIN_MS = 10_000
+/** For so long a version counts as seen. */
+const CONFIRMED_MS = 1000
 const MAX_KNOWN = 1000
 
 export interface VersionName {
@@ -32,13 +36,19 @@ export function createVersionLoads({ nodes, details }: VersionLoadsOptions): Ver
   const known = new Map<string, Known>()
 
   async function read(key: string, { environment, version }: VersionName): Promise<void> {
+    const before = known.get(key)
+    // Whoever comes meanwhile does not look as well.
+    if (before) before.readAt = performance.now()
     try {
-      known.set(key, { version: await details(environment, version), onNodes: new Map(), trouble: null, readAt: Date.now() })
+      const found = await details(environment, version)
+      const onNodes = before?.version.size === found.size ? before.onNodes : new Map<string, OnNode>()
+      known.set(key, { version: found, onNodes, trouble: null, readAt: performance.now() })
     } catch (error) {
       // A storage that is away is the nodes' trouble too, and they wait for it.
       const isMissing = isHakuError(error, 'tarball.not_found', 'environment.no_version')
-      if (!isMissing) console.error(`[hakuriver] [queue] how much nodes lack of ${key} is not known: ${errorMessage(error)}`)
-      known.set(key, { version: { environment, version, size: 0, layers: [] }, onNodes: new Map(), trouble: isMissing ? errorMessage(error) : null, readAt: Date.now() })
+      if (!isMissing && before?.trouble !== null) console.error(`[hakuriver] [queue] how much nodes lack of ${key} is not known: ${errorMessage(error)}`)
+      const unknown = { version: { environment, version, size: 0, layers: [] }, onNodes: new Map<string, OnNode>() }
+      known.set(key, { ...(before ?? unknown), trouble: isMissing ? errorMessage(error) : null, readAt: performance.now() })
     }
   }
 
@@ -46,9 +56,15 @@ export function createVersionLoads({ nodes, details }: VersionLoadsOptions): Ver
     async prepare(versions) {
       if (known.size > MAX_KNOWN) known.clear()
       const wanted = new Map(versions.map((each) => [versionKey(each), each]))
-      for (const [key, { version, trouble, readAt }] of known) if (trouble !== null && Date.now() - readAt >= MISSING_AGAIN_MS) wanted.set(key, version)
+      for (const [key, { version, trouble, readAt }] of known) if (trouble !== null && performance.now() - readAt >= MISSING_AGAIN_MS) wanted.set(key, version)
       const unknown = [...wanted].filter(([key]) => known.get(key)?.trouble !== null)
       await Promise.all(unknown.map(([key, each]) => read(key, each)))
+    },
+    async confirm(versions) {
+      const now = performance.now()
+      const due = new Map(versions.map((each) => [versionKey(each), each] as const).filter(([key]) => now - (known.get(key)?.readAt ?? -Infinity) >= CONFIRMED_MS))
+      await Promise.all([...due].map(([key, each]) => read(key, each)))
+      return due.size > 0
     },
     isAnyMissing: () => [...known.values()].some(({ trouble }) => trouble !== null),
     troubleOf: (key) => known.get(key)?.trouble ?? null,
@@ -79,8 +95,9 @@ interface Known {
   readAt: number
   version: Loaded
   /** What came out for a node, and with which of its holdings. */
-  onNodes: Map<string, Pick<NodeRecord, 'layers' | 'images'> & { bytes: number }>
+  onNodes: Map<string, OnNode>
 }
+type OnNode = Pick<NodeRecord, 'layers' | 'images'> & { bytes: number }
 
 function lackingOn({ version, onNodes }: Known, node: NodeRecord | undefined): number | undefined {
   if (!node) return undefined

@@ -6,8 +6,13 @@ import type { ResolvedVersion } from '../environments/versions.ts'
 import { makeItem } from './items.ts'
 import { type BatchRecord, makeRecord, type TaskRecord } from './task-record.ts'
 
+/** A submission whose form was checked. Of a batch of targets that is repeated, any node may have some. */
+export interface Submitted extends Omit<SubmitBody, 'targets'> {
+  targets: readonly (string | null)[]
+}
+
 export interface Submission {
-  body: SubmitBody
+  body: Submitted
   /** `null`: no container. */
   resolved: ResolvedVersion | null
   /** Who submits. */

@@ -6,7 +6,7 @@ import { createPlanner } from '../scheduler/plan.ts'
 import type { Placement, Plan, PlanInput } from '../scheduler/types.ts'
 import { waitFor } from '../wait-for.ts'
 import { makeItem } from './items.ts'
-import { MISSING_AGAIN_MS, type VersionLoads } from './load-bytes.ts'
+import { MISSING_AGAIN_MS, type VersionLoads, type VersionName } from './load-bytes.ts'
 import { createPace } from './pace.ts'
 import { type BuiltInput, createPlanInputs, type PlanInputsOptions } from './plan-input.ts'
 import type { TaskRecord } from './task-record.ts'
@@ -64,21 +64,39 @@ export function createPlacing({ store, nodes, loads, verifications, fail, ...blo
   const build = () => costing(() => inputs.build(Date.now()))
 
   async function place(): Promise<void> {
-    let built = build()
-    if (built.newVersions.length > 0 || loads.isAnyMissing()) {
-      await waitFor(loads.prepare(built.newVersions), PREPARE_MS)
-      inputs.versionsRead()
-      if (isClosed) return
-      built = build()
-    }
-    for (const { id, message } of built.damaged) await fail(id, message)
-    if (built.damaged.length > 0) built = build()
-    const { input } = built
-    const plan = costing(() => planner.plan(input))
+    const planned = await planNow()
+    if (!planned) return
+    const { built, plan } = planned
     current = plan
     await Promise.all([...groupByTask(plan.placements)].map(([id, placements]) => assign(built.taskOf(id), placements)))
     if (plan.isCut) pace.soon()
     wakeAt(built)
+  }
+
+  /** Gives no node a version that is not in the storage: somebody may have moved it away since it was read. */
+  async function planNow(): Promise<{ built: BuiltInput; plan: Plan } | undefined> {
+    let built = await buildNow()
+    for (;;) {
+      if (isClosed) return undefined
+      const { input } = built
+      const plan = costing(() => planner.plan(input))
+      let hasLooked = false
+      await waitFor(loads.confirm(versionsOf(plan, built)).then((looked) => (hasLooked = looked)), PREPARE_MS)
+      if (!hasLooked) return { built, plan }
+      inputs.versionsRead()
+      built = build()
+    }
+  }
+
+  async function buildNow(): Promise<BuiltInput> {
+    let built = build()
+    if (built.newVersions.length > 0 || loads.isAnyMissing()) {
+      await waitFor(loads.prepare(built.newVersions), PREPARE_MS)
+      inputs.versionsRead()
+      built = build()
+    }
+    for (const { id, message } of built.damaged) await fail(id, message)
+    return built.damaged.length > 0 ? build() : built
   }
 
   /** Unless it has changed meanwhile, or its node is gone: then what was meant for it is free, and it is planned again. */
@@ -151,6 +169,12 @@ function groupByTask(placements: readonly Placement[]): Map<string, Placement[]>
     else groups.set(placement.taskId, [placement])
   }
   return groups
+}
+
+/** What nodes are to be given. */
+function versionsOf({ placements }: Plan, { taskOf }: BuiltInput): VersionName[] {
+  const tasks = new Set(placements.map(({ taskId }) => taskOf(taskId)))
+  return [...tasks].flatMap((task) => (task && task.environment !== null && task.version !== null ? [{ environment: task.environment, version: task.version }] : []))
 }
 
 function toPlace(task: TaskRecord, { node, gpuIds, numaNode }: Placement): Partial<TaskRecord> {

@@ -1,7 +1,7 @@
 import { countIndexes } from '#core/tasks/index-set.ts'
 import type { NodeRecord, Nodes } from '../nodes/nodes.ts'
 import type { LoadBytes, NodeState, PlanInput, WaitingTask } from '../scheduler/types.ts'
-import { placedItems } from './batch-counts.ts'
+import { type BatchTally, placedItems } from './batch-counts.ts'
 import { blockedBy, type BlockedOptions, limitReason } from './blocked.ts'
 import { requestOf } from './check-submission.ts'
 import { type VersionName, versionKey } from './load-bytes.ts'
@@ -45,12 +45,13 @@ export function createPlanInputs({ store, nodes, loadBytes, ...blocked }: PlanIn
 
   function look(task: TaskRecord, before: Known | undefined, { now, left }: { now: number; left: Map<string, number> }): Known {
     const batchId = task.items ? task.id : task.batch
-    const allowed = batchId === null || task.parallel === null ? Infinity : (left.get(batchId) ?? freeOf(task.parallel, store.tallyOf(batchId)))
+    const lost = batchId === null || task.parallel === null ? [] : store.live.lostOf(batchId)
+    const allowed = batchId === null || task.parallel === null ? Infinity : (left.get(batchId) ?? freeOf(task.parallel, store.tallyOf(batchId), lost.length))
     const reasons = blockedBy(task, now, blocked)
     const wanted = task.items ? countIndexes(task.items.pending) : 1
     const count = reasons.length > 0 ? 0 : Math.min(wanted, allowed)
     if (batchId !== null) left.set(batchId, allowed - count)
-    const all = count === 0 && reasons.length === 0 && task.parallel !== null ? [limitReason(task.parallel)] : reasons
+    const all = count === 0 && reasons.length === 0 && task.parallel !== null ? [limitReason(task.parallel, lost)] : reasons
     const isLasting = task.after.length === 0 && task.parallel === null && (task.notBefore === null || task.notBefore <= now)
     if (before?.task === task && before.waiting.count === count && isSame(before.waiting.blocked, all)) return { ...before, isLasting }
     return { task, isLasting, place: 0, waiting: { ...requestOf(task, task.target), id: task.id, count, version: keyOf(task), timeLimitSeconds: task.timeLimitSeconds, blocked: all } }
@@ -63,7 +64,7 @@ export function createPlanInputs({ store, nodes, loadBytes, ...blocked }: PlanIn
 
   function toState(node: NodeRecord): NodeState {
     const { hostname, online, cores, memoryBytes, numaNodes, gpus, plainProcesses } = node
-    const state: NodeState = { hostname, online, drained: node.drained !== null, cores, memoryBytes, numaNodes, gpus, plainProcesses, placed: store.live.reservations.on(hostname) }
+    const state: NodeState = { hostname, online, drained: node.drained, cores, memoryBytes, numaNodes, gpus, plainProcesses, placed: store.live.reservations.on(hostname) }
     const before = states.get(hostname)
     return before && stateKeys.every((key) => before[key] === state[key]) ? before : state
   }
@@ -124,8 +125,9 @@ function keyOf({ environment, version }: TaskRecord): string | null {
   return environment === null || version === null ? null : versionKey({ environment, version })
 }
 
-function freeOf(parallel: number, tally: Parameters<typeof placedItems>[0] | undefined): number {
-  return Math.max(0, parallel - (tally ? placedItems(tally) : 0))
+/** `lost`: so many may still run, and come back with their nodes. */
+function freeOf(parallel: number, tally: BatchTally | undefined, lost: number): number {
+  return Math.max(0, parallel - (tally ? placedItems(tally) : 0) - lost)
 }
 
 function isSame(left: WaitingTask['blocked'], right: WaitingTask['blocked']): boolean {

@@ -2,7 +2,7 @@ import type { Execution, TaskReport } from '#core/api/schemas.ts'
 import { canTransition, isFinal, mayComeBack } from '#core/tasks/states.ts'
 import { tryAgain } from './try-again.ts'
 import type { Suspicion } from '../environments/verifications.ts'
-import type { TaskRecord } from './task-record.ts'
+import { assignedAt, type TaskRecord } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
 
 /** What to do with a report: nothing (heard before), refuse (the node must end this execution), or change the task. */
@@ -20,7 +20,7 @@ export function judgeReport(record: TaskRecord | undefined, node: string, report
   if (ended) return isFinal(report.state) ? 'known' : 'refused'
   const { id: _, instance: _instance, damage: _damage, stdoutBytes, stderrBytes, ...seen } = report
   if (record.state !== report.state && !canTransition(record.state, report.state)) return { sequence: report.sequence }
-  const changed = { ...seen, sequence: Math.max(report.sequence, record.sequence), ...(isFinal(report.state) && { stdoutBytes, stderrBytes, sync: null }) }
+  const changed = { ...seen, ...timesOf(record, report, now), sequence: Math.max(report.sequence, record.sequence), ...(isFinal(report.state) && { stdoutBytes, stderrBytes, sync: null }) }
   return isFinal(report.state) ? (tryAgain(record, { ...record, ...changed }, now) ?? changed) : changed
 }
 
@@ -37,6 +37,22 @@ export async function takeReports(node: string, reports: readonly TaskReport[], 
 }
 
 // --- internal ---
+
+/** By the Host's clock: a node's own may be wrong. Between assignment and now, and how long it ran is what the node measured. */
+function timesOf(record: TaskRecord, { started, finished, state }: TaskReport, now: number): Pick<TaskRecord, 'started' | 'finished'> {
+  const assigned = assignedAt(record)
+  const told = { started: started === null ? null : Date.parse(started), finished: finished === null ? now : Date.parse(finished) }
+  // A clock that is ahead shows in the later of the two.
+  const aheadMs = Math.max(0, (isFinal(state) ? told.finished : (told.started ?? now)) - now)
+  // The first word stands: later the same clock says the same, and now is another time.
+  const begun = record.started === null ? told.started && within(told.started - aheadMs, assigned, now) : Date.parse(record.started)
+  const ended = begun === null || told.started === null ? told.finished : begun + told.finished - told.started
+  return { started: begun === null ? null : new Date(begun).toISOString(), finished: isFinal(state) ? new Date(within(ended, begun ?? assigned, now)).toISOString() : null }
+}
+
+function within(time: number, from: number, to: number): number {
+  return Math.max(from, Math.min(time, to))
+}
 
 /** Resolves to whether the report was of something that the node is to have. */
 async function takeReport(node: string, report: TaskReport, { store, suspect }: ReportServices): Promise<boolean> {

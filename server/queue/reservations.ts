@@ -1,7 +1,7 @@
 import { holdsResources, mayComeBack } from '#core/tasks/states.ts'
 import type { Reserved } from '../nodes/node-record.ts'
 import type { PlacedTask } from '../scheduler/types.ts'
-import type { TaskRecord } from './task-record.ts'
+import { assignedAt, type TaskRecord } from './task-record.ts'
 
 /** What tasks hold on nodes, kept up with each change of a task. */
 export interface Reservations {
@@ -63,13 +63,8 @@ function placeOf(record: TaskRecord): string | undefined {
 }
 
 function toPlaced(record: TaskRecord): PlacedTask {
-  const { id, cores, memoryBytes, gpuIds, numaNode, timeLimitSeconds } = record
-  return { id, cores, memoryBytes, gpuIds, numaNode, endsBy: timeLimitSeconds === null ? null : startOf(record) + timeLimitSeconds * 1000 }
-}
-
-/** While it has not started: when it was given to its node. */
-function startOf({ started, events, submitted }: TaskRecord): number {
-  return Date.parse(started ?? events.findLast(({ event }) => event === 'assigned')?.time ?? submitted)
+  const { id, cores, memoryBytes, gpuIds, numaNode, timeLimitSeconds, started } = record
+  return { id, cores, memoryBytes, gpuIds, numaNode, endsBy: timeLimitSeconds === null ? null : (started === null ? assignedAt(record) : Date.parse(started)) + timeLimitSeconds * 1000 }
 }
 
 function isSame(left: PlacedTask | undefined, right: PlacedTask): boolean {

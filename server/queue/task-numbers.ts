@@ -6,7 +6,7 @@ import type { Tables } from '../database/tables.ts'
 /** Finds tasks by their numbers, from indexes alone. Each index is named: SQLite would guess which one has the fewest rows, and it counts none. */
 
 const filterColumns = ['state', 'node', 'environment', 'submitter'] as const
-type Filters = Partial<Record<(typeof filterColumns)[number], string>>
+type Filters = Partial<Record<(typeof filterColumns)[number], string | null>>
 /** `top`: batches and tasks that belong to none. Each level has indexes of its own. */
 type Level = 'top' | 'items'
 
@@ -56,7 +56,7 @@ const LONGEST_STRETCH = 4000
 
 interface Filter {
   column: keyof Filters
-  value: string
+  value: string | null
 }
 interface Walk {
   level: Level
@@ -90,7 +90,7 @@ async function walkIndex(database: Kysely<Tables>, { level, filters: [walked, ..
 
 /** Where one filter's tasks are. */
 function matches(level: Level, { column, value }: Filter, alias = 'tasks'): RawBuilder<unknown> {
-  return sql`FROM tasks AS ${sql.ref(alias)} INDEXED BY ${indexOf(level, column)} WHERE ${isOf(level, alias)} AND ${sql.ref(`${alias}.${column}`)} = ${value}`
+  return sql`FROM tasks AS ${sql.ref(alias)} INDEXED BY ${indexOf(level, column)} WHERE ${isOf(level, alias)} AND ${sql.ref(`${alias}.${column}`)} ${value === null ? sql`IS NULL` : sql`= ${value}`}`
 }
 
 function indexOf(level: Level, column: keyof Filters): RawBuilder<unknown> {

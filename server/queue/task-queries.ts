@@ -22,13 +22,13 @@ export interface TaskQueries {
   /** Indexes of all items that have a row. */
   itemIndexes(batchNumber: number): Promise<number[]>
   tally(batchNumber: number): Promise<BatchTally>
-  /** The number that comes next. */
-  nextNumber(): Promise<number>
-  /** The number of what was submitted with this key. */
-  findKey(key: string): Promise<number | undefined>
+  /** What was submitted last. */
+  newest(): Promise<Pick<TaskRecord, 'number' | 'id'> | undefined>
+  /** The number of what was submitted with this key, and what it was. */
+  findKey(key: string): Promise<Pick<Tables['submit_keys'], 'number' | 'digest'> | undefined>
   byNumber(number: number): Promise<TaskRecord | undefined>
   items(batchNumber: number): Promise<TaskRecord[]>
-  forgetKeysBefore(time: number): Promise<void>
+  forgetKeysBelow(number: number): Promise<void>
 }
 
 const columns = [
@@ -70,7 +70,7 @@ export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
     if (!items || (batch !== undefined && level === 'top')) return null
     return {
       levels: batch !== undefined ? ['items'] : level === 'top' ? ['top'] : ['top', 'items'],
-      filters: { state, node, environment, submitter },
+      filters: { state, node, environment: environment === 'NULL' ? null : environment, submitter },
       from: Math.max(items.from, since === undefined ? 0 : await firstNumberSince(Date.parse(since))),
       before: Math.min(items.before, cursor === undefined ? items.before : readCursor(cursor)),
     }
@@ -115,15 +115,10 @@ export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
       for (const { state, exit_code: exitCode, rows: count } of groups) countChange(tally, undefined, { state, exitCode }, count)
       return tally
     },
-    async nextNumber() {
-      const { last } = await database.selectFrom('tasks').select(({ fn }) => fn.max('number').as('last')).executeTakeFirstOrThrow()
-      return (last ?? 0) + 1
-    },
-    async findKey(key) {
-      return (await database.selectFrom('submit_keys').select('number').where('key', '=', key).executeTakeFirst())?.number
-    },
-    async forgetKeysBefore(time) {
-      await database.deleteFrom('submit_keys').where('number', '<', await firstNumberSince(time)).execute()
+    newest: () => database.selectFrom('tasks').select(['number', 'id']).orderBy('number', 'desc').limit(1).executeTakeFirst(),
+    findKey: (key) => database.selectFrom('submit_keys').select(['number', 'digest']).where('key', '=', key).executeTakeFirst(),
+    async forgetKeysBelow(number) {
+      await database.deleteFrom('submit_keys').where('number', '<', number).execute()
     },
   }
 }

@@ -56,6 +56,11 @@ export interface BatchRecord {
 export type UnplacedEnd = 'killed' | 'failed'
 export type StateCounts = Partial<Record<TaskState, number>>
 
+/** When it was given to its node, Unix milliseconds. */
+export function assignedAt({ events, submitted }: Pick<TaskRecord, 'events' | 'submitted'>): number {
+  return Date.parse(events.findLast(({ event }) => event === 'assigned')?.time ?? submitted)
+}
+
 /** The id of an item's batch; `undefined` for what is no item. */
 export function batchIdOf(id: string): string | undefined {
   const dot = id.indexOf('.')

@@ -1,6 +1,7 @@
 import type { TaskOrder } from '#core/api/schemas.ts'
 import type { Config } from '#core/config/schema.ts'
 import { HakuError } from '#core/errors.ts'
+import { whyTooLong } from '#core/tasks/command-size.ts'
 import { replaceVariables } from '#core/tasks/items.ts'
 import { parseSize } from '#core/tasks/sizes.ts'
 import type { NodeRecord } from '../nodes/nodes.ts'
@@ -34,15 +35,16 @@ export function taskRules({ docker, logs }: Pick<Config, 'docker' | 'logs'>): Ta
   }
 }
 
-/** Everything that a node needs to run a task. @throws `node.too_small` if the node lost a GPU that the task was given */
+/** Everything that a node needs to run a task. @throws `node.too_small` if the node lost a GPU that the task was given, `task.command_invalid` if its item makes the command too long */
 export function toOrder(task: TaskRecord, node: NodeRecord | undefined, rules: TaskRules): TaskOrder {
-  const { id, instance, environment, version, pinned, cores, memoryBytes, numaNode, workdir, timeLimitSeconds, signal, graceSeconds, index, variables } = task
+  const { id, instance, environment, version, pinned, cores, memoryBytes, numaNode, workdir, timeLimitSeconds, signal, graceSeconds } = task
+  const { command, env } = commandOf(task)
   return {
     id,
     instance,
     image: environment === null || version === null || pinned === null ? null : { environment, version, ...pinned },
-    command: index === null ? task.command : task.command.map((argument) => replaceVariables(argument, variables)),
-    env: index === null ? task.env : { ...task.env, ...variables },
+    command,
+    env,
     mounts: environment === null ? [] : [...rules.mounts],
     userMounts: environment === null ? [] : task.mounts,
     allowedMounts: [...rules.allowedMounts],
@@ -64,6 +66,15 @@ export function toOrder(task: TaskRecord, node: NodeRecord | undefined, rules: T
 }
 
 // --- internal ---
+
+/** An item's own: only now it is known how long they are. */
+function commandOf({ index, variables, command, env }: TaskRecord): Pick<TaskOrder, 'command' | 'env'> {
+  if (index === null) return { command, env }
+  const own = { command: command.map((argument) => replaceVariables(argument, variables)), env: { ...env, ...variables } }
+  const why = whyTooLong(own.command, own.env)
+  if (why !== undefined) throw new HakuError('task.command_invalid', `With the variables of item ${index} the command is too long. ${why}`)
+  return own
+}
 
 function uuidOf(gpuId: number, node: NodeRecord | undefined): string {
   const gpu = node?.gpus.find(({ id }) => id === gpuId)

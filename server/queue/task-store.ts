@@ -1,16 +1,18 @@
 import { EventEmitter } from 'node:events'
 import type { Kysely } from 'kysely'
-import type { TaskEvent } from '#core/api/schemas.ts'
 import type { GroupWriter } from '#core/database/group-writer.ts'
 import { HakuError } from '#core/errors.ts'
+import { continueIds } from '#core/ids.ts'
 import { quote } from '#core/names.ts'
+import { countIndexes, withoutIndexes } from '#core/tasks/index-set.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { Tables } from '../database/tables.ts'
-import { batchOutcome, type BatchTally, countChange, countsOf, createTally, goesOn } from './batch-counts.ts'
-import { addEvent } from './events.ts'
+import { batchOutcome, type BatchTally, countChange, countRows, countsOf, createTally, goesOn } from './batch-counts.ts'
 import { itemOf, withoutPending } from './items.ts'
 import { createLiveTasks, type LiveTasks } from './live-tasks.ts'
-import { batchIdOf, type StateCounts, type TaskRecord, type TaskSpec } from './task-record.ts'
+import { isPromise, isWorthStoring, itemBefore, withStateEvent } from './task-changes.ts'
+import { batchIdOf, type StateCounts, type TaskRecord } from './task-record.ts'
+import type { SubmitKey } from './submit-keys.ts'
 import { createTaskQueries, type TaskQueries } from './task-queries.ts'
 import { createTaskWrites, type TaskChange } from './task-writes.ts'
 import { createTurns } from '../turns.ts'
@@ -19,13 +21,13 @@ import { createUntilWritten, type UntilWritten } from './until-written.ts'
 /** Tasks, batches and items: on disk all of them, in memory what has not ended. */
 export interface TaskStore {
   /** Everything that has not ended. */
-  live: Pick<LiveTasks, 'get' | 'values' | 'waiting' | 'onNode' | 'lostOn' | 'hasLost' | 'itemsOf' | 'reservations'>
+  live: Pick<LiveTasks, 'get' | 'values' | 'waiting' | 'onNode' | 'lostOn' | 'hasLost' | 'lostOf' | 'itemsOf' | 'reservations'>
   /** What is on the disk. */
   queries: TaskQueries
   /** A number that no task has, and room for `items` ahead of it. */
   nextNumber(items?: number): number
   /** On the disk when it resolves. A batch comes ahead of its items. */
-  add(records: readonly TaskRecord[], key?: string): Promise<void>
+  add(records: readonly TaskRecord[], key?: SubmitKey): Promise<void>
   /** Items that have no row too, as they would be. */
   find(id: string): Promise<TaskRecord | undefined>
   /** @throws `task.not_found` */
@@ -80,11 +82,14 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
   const untilWritten = createUntilWritten()
   const changes = new EventEmitter<TaskStoreEvents>()
   changes.setMaxListeners(0)
-  let lastNumber = (await queries.nextNumber()) - 1
-  for (const record of await queries.outOfSight()) live.put(undefined, record)
-  for (const record of await queries.unfinished()) {
+  const newest = await queries.newest()
+  if (newest) continueIds(newest.id)
+  let lastNumber = newest?.number ?? 0
+  for (const record of [...(await queries.outOfSight()), ...(await queries.unfinished())]) {
     live.put(undefined, record)
-    if (record.items) tallies.set(record.id, await queries.tally(record.number))
+    if (record.items && !isFinal(record.state)) tallies.set(record.id, await queries.tally(record.number))
+    // Where "task move" has put it is behind all that come later.
+    lastNumber = Math.max(lastNumber, Math.ceil(record.rank))
   }
 
   async function find(id: string): Promise<TaskRecord | undefined> {
@@ -156,8 +161,8 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
     const changed = await difference(before)
     if (!changed) return before
     const after = withStateEvent(before, { ...before, ...changed }, by)
-    if (keptFields.every((field) => before[field] === after[field])) apply([{ before, after }])
-    else await commit([{ before, after }])
+    if (isWorthStoring(before, after)) await commit([{ before, after }])
+    else apply([{ before, after }])
     return after
   }
 
@@ -175,9 +180,17 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
     })
   }
 
+  /** What has a row does not wait as well: of a batch that an earlier Host left so, nothing could be placed any more. */
+  async function withoutRows(batch: TaskRecord): Promise<TaskRecord> {
+    const { items } = batch
+    const tally = tallies.get(batch.id)
+    if (!items || !tally || countIndexes(items.pending) + countRows(tally) <= items.size) return batch
+    return { ...batch, items: { ...items, pending: withoutIndexes(items.pending, await queries.itemIndexes(batch.number)) } }
+  }
+
   async function place(batchId: string, decide: Parameters<TaskStore['place']>[1], by: string): Promise<TaskRecord> {
     const before = await get(batchId)
-    const decided = decide(before)
+    const decided = decide(await withoutRows(before))
     if (!decided) return before
     const after = withStateEvent(before, { ...before, ...decided.batch }, by)
     const items = decided.items.map((item): TaskChange => ({ before: undefined, after: withStateEvent({ ...item, state: 'queued' }, { ...item, hasRow: true }, by) }))
@@ -228,40 +241,4 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
       return getSettled(batchId)
     },
   }
-}
-
-// --- internal ---
-
-/** What never changes. */
-type FixedKey = keyof TaskSpec | 'id' | 'number' | 'batch' | 'index' | 'variables' | 'hasRow' | 'environment' | 'version' | 'submitter' | 'submitted'
-
-/**
- * A change of anything else is not worth a write: that a node has taken its order. A Host that was started again and does not know gives the order
- * again, and hears the present.
- */
-const isWorthAWrite = {
-  state: true, wish: true, reason: true, message: true, exitCode: true, instance: true, node: true, target: true, priority: true, rank: true, retriesLeft: true, notBefore: true, gpuIds: true, numaNode: true,
-  started: true, finished: true, stdoutBytes: true, stderrBytes: true, items: true, events: true, sequence: false, sync: false,
-} satisfies Record<Exclude<keyof TaskRecord, FixedKey>, boolean>
-const keptFields = (Object.keys(isWorthAWrite) as (keyof typeof isWorthAWrite)[]).filter((field) => isWorthAWrite[field])
-
-/** What a row that came to be was before: it waited, and had none. */
-function itemBefore(item: TaskRecord): TaskRecord {
-  return { ...item, hasRow: false, state: 'queued', node: null, instance: 0, finished: null }
-}
-
-function withStateEvent(before: TaskRecord, after: TaskRecord, by: string): TaskRecord {
-  if (before.state === after.state) return after
-  const { exitCode } = after
-  const message = after.message ?? (exitCode === null || exitCode === 0 ? null : `exit code ${exitCode}`)
-  const event: TaskEvent = { time: new Date().toISOString(), event: after.state, by, instance: after.instance, node: after.node, message }
-  return { ...after, events: addEvent(after.events, event) }
-}
-
-/**
- * Whether somebody relies on the change from now on: who asked for it, a node that forgets what was taken in, a node that is given
- * the task. All else is told again.
- */
-function isPromise({ before, after }: TaskChange): boolean {
-  return isFinal(after.state) || !before || before.state === 'queued' || after.state === 'queued' || before.wish !== after.wish || before.events.at(-1) !== after.events.at(-1) && after.events.at(-1)?.by.startsWith('user') === true
 }

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { GroupWriter, Statement } from '#core/database/group-writer.ts'
 import type { TaskRow, Tables } from '../database/tables.ts'
+import type { SubmitKey } from './submit-keys.ts'
 import type { TaskRecord } from './task-record.ts'
 import { encodeSpec, toChanges, toRow } from './task-rows.ts'
 
@@ -12,7 +13,7 @@ export interface TaskChange {
 
 export interface TaskWrites {
   /** New tasks, batches and their items, with the key that they were submitted with. On the disk when it resolves. */
-  add(records: readonly TaskRecord[], key: string | undefined, onWritten: () => void): Promise<void>
+  add(records: readonly TaskRecord[], key: SubmitKey | undefined, onWritten: () => void): Promise<void>
   /** All of them or none. `batchNumber`: of items. */
   change(changes: readonly TaskChange[], options: { batchNumber: number | null; isDurable: boolean; onWritten: () => void }): Promise<void>
 }
@@ -34,7 +35,7 @@ export function createTaskWrites(database: Kysely<Tables>, writer: GroupWriter):
         statements.push(insertTask(toRow(record, batchNumber)))
         if (record.batch === null) statements.push(insertSpec({ number: record.number, spec: encodeSpec(record), items: record.items?.source ? JSON.stringify(record.items.source) : null }))
       }
-      if (key !== undefined && first) statements.push(insertKey({ number: first.number, key }))
+      if (key && first) statements.push(insertKey({ number: first.number, ...key }))
       return writer.write({ statements, isDurable: true, onWritten })
     },
     change(changes, { batchNumber, isDurable, onWritten }) {

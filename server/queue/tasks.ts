@@ -137,7 +137,7 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
 
     async rerun(id, body, user = '') {
       const again = await repetitionOf(await store.get(id), body, store)
-      return { tasks: (await submissions.submit(again, user, { isRepetition: true })).map(show) }
+      return { tasks: (await submissions.submit(again, user, { repetition: { rerun: id, ...body } })).map(show) }
     },
 
     async failQueued(id, message) {
@@ -146,7 +146,7 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
     },
 
     async report(hostname, instanceId, reports) {
-      nodes.assertInstance(hostname, instanceId)
+      await nodes.hear(hostname, instanceId)
       return takeReports(hostname, reports, {
         store,
         async suspect(suspicion) {

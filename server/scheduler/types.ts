@@ -54,7 +54,7 @@ export interface NodeCapacity {
 /** Never changed once it was given to a planner, as {@link WaitingTask}. */
 export interface NodeState extends NodeCapacity {
   online: boolean
-  drained: boolean
+  drained: { reason: string } | null
   placed: readonly PlacedTask[]
 }
 

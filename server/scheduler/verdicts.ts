@@ -71,7 +71,7 @@ function explain(room: Room, { task, demand }: Entry, verdict: Verdict): Waiting
     case 'offline':
       return { code: verdict, message: `${hostname} is offline.` }
     case 'drained':
-      return { code: verdict, message: `${hostname} is drained: it gets no more tasks.` }
+      return { code: verdict, message: `${hostname} is drained${room.node.drained?.reason ? ` (${room.node.drained.reason})` : ''}: it gets no more tasks.` }
     case 'no_room':
       return { code: verdict, message: isCrowded(room, demand) ? `${hostname} runs ${room.placed.length} tasks, the most that it takes before one reserves cores or GPUs.` : `${shortOf(room, task, demand)} ${takenBy(room)}` }
     case 'kept_for_other':

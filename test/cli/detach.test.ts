@@ -42,7 +42,7 @@ describe('at a terminal, Ctrl-C asks', () => {
 
   it('d leaves it alone', async () => {
     const { host, terminal } = await ask()
-    terminal.pty.write('d\r')
+    terminal.pty.write('d')
     expect(await terminal.ended).toBe(130)
     expect(terminal.output()).toContain('Left the task alone.')
     expect(host.requests.map(({ id }) => id)).not.toContain('killTask')
@@ -58,7 +58,7 @@ describe('at a terminal, Ctrl-C asks', () => {
 
   it('k kills it, waits for its end and exits as it does', async () => {
     const { host, terminal, one } = await ask()
-    terminal.pty.write('k\r')
+    terminal.pty.write('k')
     await terminal.seen('Asking the Host to kill it')
     one.print('stdout', 'good')
     one.print('stdout', 'bye\n')
@@ -69,15 +69,31 @@ describe('at a terminal, Ctrl-C asks', () => {
     expect(host.requests.filter(({ id }) => id === 'killTask')).toHaveLength(1)
   })
 
-  it('c goes on, and nothing is written over the question', async () => {
+  it.each([['c', 'c'], ['\r', '']])('%j goes on, and nothing is written over the question', async (key, shown) => {
+    const { terminal, one } = await ask()
+    one.print('stdout', 'meanwhile\n')
+    terminal.pty.write(key)
+    await terminal.seen(`[d/k/C] ${shown}\r\nmeanwhile`)
+    one.end(3)
+    expect(await terminal.ended).toBe(3)
+  })
+
+  it('what is no answer is left unheard, and one asks again', async () => {
+    const { terminal, one } = await ask()
+    for (const key of ['\u001B[C', 'x', 'c']) terminal.pty.write(key)
+    await terminal.seen('[d/k/C] c\r\n')
+    terminal.pty.write('\u0003')
+    await terminal.seen(/\[d\/k\/C\] c\r\n[^]*\[d\/k\/C\]/)
+    terminal.pty.write('d')
+    expect(await terminal.ended).toBe(130)
+    expect(one.now.wish).toBe('run')
+  })
+
+  it('the end of the task is the answer, and what it printed is shown', async () => {
     const { terminal, one } = await ask()
     one.print('stdout', 'meanwhile\n')
     one.end(3)
-    terminal.pty.write('c')
-    await terminal.seen(/\[d\/k\/C\] [^]*c/)
-    expect(terminal.output()).not.toContain('meanwhile')
-    terminal.pty.write('\r')
     expect(await terminal.ended).toBe(3)
-    expect(terminal.output()).toContain('meanwhile')
+    expect(terminal.output()).toContain('[d/k/C] \r\nmeanwhile')
   })
 })

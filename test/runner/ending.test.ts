@@ -13,6 +13,7 @@ describe('the end of a task', () => {
     [{ exitCode: 143, wanted: { wish: 'kill' } }, { state: 'killed', reason: 'user', exitCode: 143 }],
     [{ exitCode: undefined, wanted: { wish: 'kill' } }, { state: 'killed', reason: 'user', exitCode: null }],
     [{ exitCode: 127, commandFailure: 'exec x failed: No such file' }, { state: 'failed', reason: 'command_not_found', exitCode: 127 }],
+    [{ exitCode: 1, commandFailure: 'it is too long' }, { state: 'failed', reason: 'command_not_found', exitCode: 126 }],
     [{ exitCode: 139 }, { message: expect.stringContaining('signal 11') }],
     [{ exitCode: 0, lost: 'the disk is full' }, { state: 'succeeded', message: expect.stringContaining('the disk is full') }],
     [{ exitCode: 0, wanted: { isTimedOut: true } }, { state: 'timed_out', reason: 'time_limit', exitCode: 0 }],
@@ -26,6 +27,7 @@ describe('the end of a task', () => {
     ['OCI runtime create failed: exec: "nope": executable file not found in $PATH: unknown', 'command_not_found', 127],
     ['exec: "/etc": permission denied: unknown', 'command_not_found', 126],
     ['exec /x: exec format error', 'command_not_found', 126],
+    ['crun: exec failed: Argument list too long: OCI runtime error', 'command_not_found', 126],
     ['network nowhere not found', 'start_failed', null],
   ])('the Engine saying %s is told apart', (words, reason, exitCode) => {
     expect(classifyStartFailure(words)).toEqual({ reason, exitCode })

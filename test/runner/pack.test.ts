@@ -96,6 +96,21 @@ describe.skipIf(engineMissing !== undefined)('items that share a container', () 
     expect(report.message).toContain(command)
   })
 
+  it('tell of a word that the kernel does not take', async () => {
+    const report = await runToEnd(1, ['echo', 'x'.repeat(131_072)])
+    expect(report).toMatchObject({ state: 'failed', reason: 'command_not_found', exitCode: 126 })
+    expect(report.message).toContain('longer than the kernel takes')
+  })
+
+  it('see what their user asks to mount only where it is allowed', async () => {
+    const allowed = join(workspace.root, 'allowed')
+    await mkdir(allowed)
+    await symlink('/etc', join(allowed, 'out'))
+    const report = await runToEnd(1, ['cat', '/data/passwd'], { userMounts: [`${allowed}/out:/data`], allowedMounts: [allowed] })
+    expect(report).toMatchObject({ state: 'failed', reason: 'start_failed', message: expect.stringContaining('may not be mounted') })
+    expect(await containers()).toEqual([])
+  })
+
   it('are killed with all that they have started, and alone', async () => {
     const [victim, other] = await Promise.all([start(1, ['sh', '-c', 'sleep 6001 & setsid sleep 6002 & sleep 6003'], { signal: 'SIGKILL' }), start(2, ['sh', '-c', `${UNTIL_GO}; echo lived`])])
     await act('killTask', victim)
@@ -215,6 +230,46 @@ describe.skipIf(engineMissing !== undefined)('items that share a container', () 
   it('tell when they used more memory than all of them may', async () => {
     const report = await runToEnd(1, ['sh', '-c', 'head -c 300m /dev/zero | tail'], { memoryBytes: 16 * 1024 * 1024 })
     expect(report).toMatchObject({ state: 'out_of_memory', reason: 'memory_limit' })
+  })
+
+  it('are told apart when a child of one of them used too much memory', async () => {
+    const limited = { memoryBytes: 64 * 2 ** 20 }
+    const innocent = await start(1, ['sh', '-c', `${UNTIL_GO}; exit 5`], limited)
+    const guilty = await start(2, ['sh', '-c', `tail -n 1 /dev/zero; echo ended; ${UNTIL_GO}; exit 77`], limited)
+    await expect.poll(() => workspace.stdout(guilty)).toBe('ended\n')
+    await letGo()
+    expect(await host.untilFinal(innocent)).toMatchObject({ state: 'failed', reason: 'exited', exitCode: 5, message: 'The command ended with exit code 5.' })
+    expect(await host.untilFinal(guilty)).toMatchObject({ state: 'out_of_memory', reason: 'memory_limit', exitCode: 77 })
+    expect(await runToEnd(3, ['sh', '-c', 'exit 6'], limited)).toMatchObject({ state: 'failed', exitCode: 6, message: 'The command ended with exit code 6.' })
+    expect(await containers()).toHaveLength(1)
+  })
+
+  it('are still told apart by the next Runner', async () => {
+    const limited = { memoryBytes: 64 * 2 ** 20 }
+    const guilty = await start(1, ['sh', '-c', `${UNTIL_GO}; tail -n 1 /dev/zero; exit 77`], limited)
+    await restart()
+    await host.untilState(guilty, 'running')
+    const innocent = await start(2, ['sh', '-c', 'until [ -e /shared/end ]; do sleep 0.05; done; exit 5'], limited)
+    await letGo()
+    expect(await host.untilFinal(guilty)).toMatchObject({ state: 'out_of_memory', exitCode: 77 })
+    await writeFile(join(workspace.paths.data, 'end'), '')
+    expect(await host.untilFinal(innocent)).toMatchObject({ state: 'failed', exitCode: 5, message: 'The command ended with exit code 5.' })
+  })
+
+  it('take their container with them when the Runner stops', async () => {
+    await runToEnd(1, ['true'])
+    await runner.stop()
+    expect(await containers()).toEqual([])
+  })
+
+  it('keep their container when the Runner stops', async () => {
+    const id = await start(1, ['sh', '-c', `${UNTIL_GO}; exit 5`])
+    const before = await containers()
+    await runner.stop()
+    expect((await containers()).map((container) => container.id)).toEqual(before.map((container) => container.id))
+    runner = await startRunner(workspace, host, { port })
+    await letGo()
+    expect(await host.untilFinal(id)).toMatchObject({ state: 'failed', exitCode: 5 })
   })
 
   it('share so many times the limits of one as run at once', async () => {

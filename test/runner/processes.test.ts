@@ -40,7 +40,7 @@ describe.each([
 
   it('tells of a word that the kernel does not take', async () => {
     const report = await node.run(['/bin/echo', 'x'.repeat(131_072)])
-    expect(report).toMatchObject({ state: 'failed', reason: 'start_failed', exitCode: null })
+    expect(report).toMatchObject({ state: 'failed', reason: 'command_not_found', exitCode: 126 })
     expect(report.message).toMatch(/longer than the kernel takes/)
   })
 

@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { TaskOrder, TaskReport } from '#core/api/schemas.ts'
@@ -91,8 +91,38 @@ describe.skipIf(engineMissing !== undefined)('tasks on a Runner', () => {
     expect(report.message).toContain(command)
   })
 
+  it('tells of a word that the kernel does not take', async () => {
+    const report = await runToEnd(['echo', 'x'.repeat(131_072)])
+    expect(report).toMatchObject({ state: 'failed', reason: 'command_not_found', exitCode: 126 })
+    expect(report.message).toContain('longer than the kernel takes')
+  })
+
+  it('does not take a command that says so for one that could not be run', async () => {
+    expect(await runToEnd(['sh', '-c', 'echo "tar: exec x: argument list too long" >&2; exit 1'])).toMatchObject({ state: 'failed', reason: 'exited', exitCode: 1 })
+  })
+
   it('does not take a shell that misses a command for a missing command', async () => {
     expect(await runToEnd(['sh', '-c', 'no-such-command'])).toMatchObject({ state: 'failed', reason: 'exited', exitCode: 127 })
+  })
+
+  it('lets every user write where tasks begin', async () => {
+    const report = await runToEnd(['sh', '-c', 'touch /shared/by-user /local_temp/by-user; stat -c %a /shared /local_temp'], { user: '1000:1000' })
+    expect(report).toMatchObject({ state: 'succeeded' })
+    expect(await workspace.stdout(report.id)).toBe('1777\n1777\n')
+  })
+
+  it('mounts what a user asks for where it leads, if that is allowed', async () => {
+    const allowed = join(workspace.root, 'allowed')
+    await mkdir(join(allowed, 'inside'), { recursive: true })
+    await symlink('inside', join(allowed, 'link'))
+    await symlink('/etc', join(allowed, 'out'))
+    await writeFile(join(allowed, 'inside', 'file'), 'from inside\n')
+    const mounting = (source: string) => runToEnd(['cat', '/data/file'], { userMounts: [`${source}:/data`], allowedMounts: [allowed] })
+    const { id, state } = await mounting(join(allowed, 'link'))
+    expect([state, await workspace.stdout(id)]).toEqual(['succeeded', 'from inside\n'])
+    expect(await mounting(join(allowed, 'out'))).toMatchObject({ state: 'failed', reason: 'start_failed', message: expect.stringMatching(/out", which leads to "\/etc", may not be mounted\. Mounts may be below .*allowed_mounts/) })
+    expect(await mounting('/etc')).toMatchObject({ state: 'failed', reason: 'start_failed', message: expect.stringContaining('"/etc" may not be mounted') })
+    expect(await mounting(join(allowed, 'none'))).toMatchObject({ state: 'failed', reason: 'start_failed', message: expect.stringContaining('not there on this node') })
   })
 
   it('tells which mount is missing', async () => {

@@ -51,15 +51,51 @@ const beat = (hostname: string, { instanceId = `${hostname}-1`, tasks = [] }: { 
 const code = (expected: string) => expect.objectContaining({ code: expected })
 
 describe('silence', () => {
-  it('makes a node offline after its time-out, once, and a beat brings it back', async () => {
+  it('makes a node offline after its time-out, and a beat brings it back', async () => {
     vi.spyOn(console, 'error').mockImplementation(() => undefined)
     await register('a')
     vi.advanceTimersByTime(TIMEOUT_MS)
     expect(nodes.get('a').online).toBe(true)
-    vi.advanceTimersByTime(10 * TIMEOUT_MS)
+    vi.advanceTimersByTime(HEARTBEAT_MS)
     expect(nodes.get('a').online).toBe(false)
     await beat('a')
     expect(nodes.get('a').online).toBe(true)
+    expect(told).toEqual(['online a', 'offline a', 'online a'])
+  })
+
+  it('is told again and again while it goes on, and logged once', async () => {
+    const log = vi.spyOn(console, 'error').mockImplementation(() => undefined)
+    await register('a')
+    vi.advanceTimersByTime(3 * (TIMEOUT_MS + HEARTBEAT_MS))
+    expect(told).toEqual(['online a', 'offline a', 'offline a', 'offline a'])
+    expect(log).toHaveBeenCalledTimes(1)
+  })
+
+  it('is ended by whatever the node says of its tasks', async () => {
+    vi.spyOn(console, 'error').mockImplementation(() => undefined)
+    await register('a')
+    vi.advanceTimersByTime(TIMEOUT_MS)
+    await nodes.hear('a', 'a-1')
+    vi.advanceTimersByTime(TIMEOUT_MS)
+    expect(nodes.get('a').online).toBe(true)
+    vi.advanceTimersByTime(HEARTBEAT_MS)
+    await nodes.hear('a', 'a-1')
+    expect(nodes.get('a').online).toBe(true)
+    await expect(nodes.hear('a', 'a-0')).rejects.toThrow(code('node.not_found'))
+    expect(told).toEqual(['online a', 'offline a', 'online a'])
+  })
+
+  it('is over only once that is stored, and then it is told', async () => {
+    vi.spyOn(console, 'error').mockImplementation(() => undefined)
+    await register('a')
+    vi.advanceTimersByTime(TIMEOUT_MS + HEARTBEAT_MS)
+    const insertInto = vi.spyOn(database, 'insertInto').mockImplementation(() => {
+      throw new Error('no space left')
+    })
+    await expect(beat('a')).rejects.toThrow('no space left')
+    expect(nodes.get('a').online).toBe(false)
+    insertInto.mockRestore()
+    await beat('a')
     expect(told).toEqual(['online a', 'offline a', 'online a'])
   })
 
@@ -180,6 +216,19 @@ describe('remove', () => {
     await register('a')
     expect(nodes.get('a').drained).toBeNull()
     expect(told).toEqual(['online a'])
+  })
+
+  it.each([['before', []], ['after', ['a']]])('%s a beat of that moment is decided once', async (when, left) => {
+    vi.spyOn(console, 'error').mockImplementation(() => undefined)
+    await register('a')
+    vi.advanceTimersByTime(TIMEOUT_MS + HEARTBEAT_MS)
+    const work = [() => nodes.remove('a'), () => beat('a')]
+    const [first, second] = await Promise.allSettled((when === 'before' ? work : work.toReversed()).map((one) => one()))
+    expect([first?.status, second]).toEqual(['fulfilled', { status: 'rejected', reason: code(when === 'before' ? 'node.not_found' : 'node.online') as unknown }])
+    expect(nodes.list().map(({ hostname }) => hostname)).toEqual(left)
+    await stop()
+    await start()
+    expect(nodes.list().map(({ hostname, online }) => [hostname, online])).toEqual(left.map((hostname) => [hostname, true]))
   })
 
   it('tells of it', async () => {

@@ -27,7 +27,7 @@ describe('retries', () => {
     expect(await eventsOf(id)).toEqual(['submitted 0 user klaus', 'assigned 1 host', 'running 1 node a', 'queued 1 node a', 'assigned 2 host', 'running 2 node a', 'failed 2 node a'])
   })
 
-  it.each(['out_of_memory', 'timed_out', 'lost'] as const)('are for tasks that ended %s too', async (state) => {
+  it.each(['out_of_memory', 'timed_out'] as const)('are for tasks that ended %s too', async (state) => {
     await host.register('a')
     const id = await host.submitOne({ retries: 5 })
     await host.finish(id, state, null)

@@ -67,7 +67,7 @@ describe('many tasks', () => {
       const node = `node${number % 11}`
       const time = task.submitted
       const events: TaskRecord['events'] = [...task.events, ...(['assigned', 'starting', 'running', 'succeeded'] as const).map((event) => ({ time, event, by: event === 'assigned' ? 'host' : `node ${node}`, instance: 1, node, message: null }))]
-      void writes.add([task], `a key of 26 characters ${number}`, () => undefined)
+      void writes.add([task], { key: `a key of 26 characters ${number}`, digest: 'a digest of 22 letters' }, () => undefined)
       const done = writes.change([{ before: task, after: { ...task, state: number % 3 ? 'succeeded' : 'failed', node, instance: 1, exitCode: 0, started: time, finished: time, reason: 'exited', sequence: 7, stdoutBytes: 100, stderrBytes: 0, events } }], { batchNumber: null, isDurable: false, onWritten: () => undefined })
       if (number % 500 === 0) await done
     }

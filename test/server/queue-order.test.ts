@@ -210,9 +210,9 @@ describe('dependencies', () => {
   })
 
   it('on what nobody knows are refused; on what ended already they are as good as ever', async () => {
-    await expect(host.submit(after('ok', '00000000000000000000000000'))).rejects.toThrow(refusal('task.dependency_invalid'))
+    await expect(host.submit(after('ok', '00000000000000000000000000'))).rejects.toThrow(refusal('task.not_found'))
     const batch = await host.submitOne({ items: { kind: 'array', indexes: '1-2' } })
-    await expect(host.submit(after('ok', `${batch}.3`))).rejects.toThrow(refusal('task.dependency_invalid'))
+    await expect(host.submit(after('ok', `${batch}.3`))).rejects.toThrow(refusal('task.not_found'))
     await host.tasks.kill(batch)
     expect(await host.ended(await host.submitOne(after('ok', batch)))).toMatchObject({ state: 'failed', reason: 'dependency' })
     await host.register('a')

@@ -104,7 +104,7 @@ describe.each([['nothing', false], ['all', true]])('a database of which SQLite c
     await queries.itemIndexes(31)
     await queries.items(31)
     await queries.tally(31)
-    await queries.nextNumber()
+    await queries.newest()
     await queries.find(idOf(31))
     expect(await badPlans()).toEqual([])
   })
@@ -124,7 +124,7 @@ function toStored(number: number): TaskRow {
   const time = timeOf(number)
   return {
     number, id: batch === null ? idOf(number) : `${idOf(batch)}.${place}`, batch, item_index: isItem ? place : null, variables: null, state: stateOf(number), wish: 'run', reason: number % 1777 === 0 && !isBatch ? 'node_unreachable' : null, message: null,
-    exit_code: null, instance: 1, node: isBatch ? null : `n${node % 4}`, target: null, environment: `e${(number + 3) % 4}`, version: 1, submitter: `u${Math.floor(number / 2000) % 3}`, priority: 0, rank: number, retries_left: 0, not_before: null,
+    exit_code: null, instance: 1, node: isBatch ? null : `n${node % 4}`, target: null, environment: number % 4 === 0 ? null : `e${(number + 3) % 4}`, version: 1, submitter: `u${Math.floor(number / 2000) % 3}`, priority: 0, rank: number, retries_left: 0, not_before: null,
     gpu_ids: null, numa_node: null, submitted: time, started: time, finished: time, sequence: 1, stdout_bytes: 0, stderr_bytes: 0, size: isBatch ? 30 : null, pending: isBatch ? '' : null, unplaced: null, counts: isBatch ? '{}' : null, events: '[]',
   }
 }
@@ -147,7 +147,7 @@ function idOf(number: number): string {
 /** All combinations of filters. */
 function allQueries(): TaskQuery[] {
   const choices: [keyof TaskQuery, (string | undefined)[]][] = [
-    ['state', [undefined, 'failed', 'running']], ['node', [undefined, 'n1']], ['environment', [undefined, 'e0', 'e3']], ['submitter', [undefined, 'u1']],
+    ['state', [undefined, 'failed', 'running']], ['node', [undefined, 'n1']], ['environment', [undefined, 'e0', 'NULL']], ['submitter', [undefined, 'u1']],
     ['batch', [undefined, idOf(8031)]], ['since', [undefined, timeOf(4031)]], ['level', ['all', 'top']], ['cursor', [undefined, '8020']],
   ]
   let all: Record<string, string | undefined>[] = [{}]
@@ -160,7 +160,7 @@ function expectedNumbers({ state, node, environment, submitter, batch, since, le
   const conditions: ((row: TaskRow) => boolean)[] = [
     (row) => state === undefined || row.state === state,
     (row) => node === undefined || row.node === node,
-    (row) => environment === undefined || row.environment === environment,
+    (row) => environment === undefined || row.environment === (environment === 'NULL' ? null : environment),
     (row) => submitter === undefined || row.submitter === submitter,
     (row) => batch === undefined || row.id.startsWith(`${batch}.`),
     // A batch's items are as old as it is.
@@ -187,6 +187,6 @@ function isBad(detail: string, statement: string): boolean {
   // What stands in the statement itself may be gone through.
   if (/^SCAN (?!json_each\b|CONSTANT ROW)/.test(detail) || /^USE TEMP B-TREE FOR (?:LAST TERM OF )?ORDER BY/.test(detail)) return true
   // Of a filter's rows each one is found: where only a range of numbers is, the others are gone through.
-  const hasFilter = /\b(?:state|node|environment|submitter)"? (?:=|IN)/i.test(statement)
+  const hasFilter = /\b(?:state|node|environment|submitter)"? (?:=|IN|IS)/i.test(statement)
   return hasFilter && detail.startsWith('SEARCH') && !/=\?/.test(detail)
 }

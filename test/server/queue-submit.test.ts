@@ -4,7 +4,7 @@ import { createQueueHost, type QueueHost } from './support/queue-host.ts'
 
 let host: QueueHost
 beforeEach(async () => {
-  host = await createQueueHost({ allowedNetworks: ['bridge', 'none'], user: '1000:1000', maxOutputBytes: 5 })
+  host = await createQueueHost({ mounts: ['/opt:/opt:ro'], allowedMounts: ['/srv'], allowedNetworks: ['bridge', 'none'], user: '1000:1000', maxOutputBytes: 5 })
 })
 afterEach(async () => {
   vi.useRealTimers()
@@ -17,10 +17,10 @@ const gpu = (id: number, memoryBytes = 24e9) => ({ id, uuid: `GPU-${id}`, name: 
 describe('a submission', () => {
   it('gives its node everything, decided', async () => {
     await host.register('a', { cores: 8, gpus: [gpu(0), gpu(1)], numaNodes: [{ id: 0, cpus: '0-3', cores: 4, memoryBytes: 5e8 }, { id: 1, cpus: '4-7', cores: 4, memoryBytes: 5e8 }] })
-    const id = await host.submitOne({ command: ['x'], env: { A: 'b' }, cores: 2, memoryBytes: 1e8, targets: ['a:1::1'], workdir: '/w', network: 'none', timeLimitSeconds: 60, signal: 'SIGINT', graceSeconds: 3 })
+    const id = await host.submitOne({ command: ['x'], env: { A: 'b' }, mounts: ['/srv/a:/a'], cores: 2, memoryBytes: 1e8, targets: ['a:1::1'], workdir: '/w', network: 'none', timeLimitSeconds: 60, signal: 'SIGINT', graceSeconds: 3 })
     await host.node.ordered(id)
     expect(host.node.orders.get(id)).toEqual({
-      id, instance: 1, image: expect.objectContaining({ environment: 'my-env', version: 7 }) as unknown, command: ['x'], env: { A: 'b' }, mounts: [], userMounts: [], allowedMounts: ['/srv'], cores: 2, memoryBytes: 1e8, numaNode: 1, gpus: [{ id: 1, uuid: 'GPU-1' }],
+      id, instance: 1, image: expect.objectContaining({ environment: 'my-env', version: 7 }) as unknown, command: ['x'], env: { A: 'b' }, mounts: ['/opt:/opt:ro'], userMounts: ['/srv/a:/a'], allowedMounts: ['/srv'], cores: 2, memoryBytes: 1e8, numaNode: 1, gpus: [{ id: 1, uuid: 'GPU-1' }],
       user: '1000:1000', workdir: '/w', network: 'none', privileged: false, timeLimitSeconds: 60, signal: 'SIGINT', graceSeconds: 3, maxOutputBytes: 5, pack: null,
     })
     expect(await host.tasks.get(id)).toMatchObject({ gpuIds: [1], submitter: 'klaus', target: 'a:1::1' })

@@ -1,4 +1,4 @@
-import { quote } from '#core/names.ts'
+import { parseEnvironmentReference, quote } from '#core/names.ts'
 import { type TaskState, taskStates } from '#core/tasks/states.ts'
 import { defineCommand } from '../../framework/command.ts'
 import { readOption } from '../../framework/options.ts'
@@ -14,7 +14,7 @@ printed for each change (with --json an object on a line); Ctrl-C ends it with 0
   args: {
     state: { type: 'string', valueHint: 'state', description: 'Only tasks in this state, such as running' },
     node: { type: 'string', valueHint: 'node', description: 'Only tasks of this node' },
-    environment: { type: 'string', valueHint: 'environment', description: 'Only tasks in this environment' },
+    environment: { type: 'string', valueHint: 'environment', description: 'Only tasks in this environment; NULL for plain processes' },
     user: { type: 'string', valueHint: 'name', description: 'Only tasks that this user submitted' },
     since: { type: 'string', valueHint: 'time', description: 'Only tasks submitted since then, such as 1h, 2d, yesterday or 2026-02-03T14:00' },
     batch: { type: 'string', valueHint: 'id', description: 'Only items of this batch' },
@@ -29,7 +29,7 @@ printed for each change (with --json an object on a line); Ctrl-C ends it with 0
       ...args,
       limit: all ? Infinity : (readOption('--limit', limit, wholeNumber({ min: 1, max: watch ? 1000 : 1_000_000 })) ?? 100),
       filter: {
-        state: readOption('--state', state, parseState), node, environment, submitter: user, since: readOption('--since', since, parsePastTime), batch,
+        state: readOption('--state', state, parseState), node, environment: readOption('--environment', environment, parseEnvironment), submitter: user, since: readOption('--since', since, parsePastTime), batch,
         level: items || batch !== undefined ? ('all' as const) : ('top' as const),
       },
     }
@@ -39,6 +39,13 @@ printed for each change (with --json an object on a line); Ctrl-C ends it with 0
 })
 
 // --- internal ---
+
+function parseEnvironment(text: string): string {
+  if (text === 'NULL') return text
+  const { name, version } = parseEnvironmentReference(text)
+  if (version !== undefined) throw usage(`${quote(text)} names a version; tasks are listed by the environment alone. Write --environment ${name}.`)
+  return name
+}
 
 function parseState(text: string): TaskState {
   const state = taskStates.find((known) => known === text)

@@ -6,7 +6,7 @@ import { versionInBody } from './environments.ts'
 /** `<26 characters>`, and `.<index>` behind it for an item of a batch. */
 export const taskId = z.string().regex(/^[0-9a-z]{26}(?:\.\d{1,9})?$/, 'not a task id')
 /** One word. What its bytes come to is told by `core/tasks/command-size`. */
-const argument = text.max(MAX_WORD_BYTES, `is too long: ${COMMAND_LIMITS}. Put it into a file`)
+const argument = text.max(MAX_WORD_BYTES, `is longer than the kernel takes: ${COMMAND_LIMITS}. Put it into a file`)
 const environmentVariables = z.record(text.min(1).max(1024), argument)
 const shortText = text.max(256)
 

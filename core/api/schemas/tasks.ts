@@ -94,6 +94,7 @@ export type TaskDetails = z.infer<typeof taskDetails>
 export const taskQuery = pageQuery.extend({
   state: z.enum(taskStates).optional(),
   node: z.string().max(64).optional(),
+  /** `NULL`: plain processes. */
   environment: z.string().max(64).optional(),
   submitter: z.string().max(128).optional(),
   /** Items of this batch. */

@@ -84,7 +84,9 @@ export function createContainerExecutor(services: ContainerServices): Executor {
   async function remove(record: TaskRecord): Promise<void> {
     // One that has the name may be somebody else's.
     const id = record.handle ?? (await findOwnContainer(record.order, services))?.id
-    if (id !== undefined) await engine.removeContainer(id)
+    if (id === undefined) return
+    if (record.report.started === null) endHalfStarted(id)
+    await engine.removeContainer(id)
   }
 
   /** In the place of a container that can not be started any more. A crash at any point of this leaves what begins it again. */

@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { ContainerDetails } from '#core/engine/engine.ts'
 import type { KernelLog, OomKill } from '../../hardware/kernel-log.ts'
 import { KILLED } from '../executor.ts'
+import { isOfItem, isOfOneItem, type OomMark } from '../pack/oom-marks.ts'
 
 /** Tells executions that were ended for want of memory from others. */
 export interface OutOfMemory {
@@ -15,7 +16,9 @@ export interface OutOfMemory {
    */
   happened(container: EndedContainer, inspect: () => Promise<ContainerDetails | undefined>): Promise<boolean>
   /** The same for one of those that share a container: what the kernel ended may have been another's. */
-  happenedToItem(item: EndedItem): boolean
+  happenedToItem(item: EndedItem): 'yes' | 'no' | 'unknown'
+  /** How far the kernel's log has come. */
+  position(): number
 }
 
 export interface EndedContainer extends Pick<ContainerDetails, 'id' | 'outOfMemory'> {
@@ -25,9 +28,10 @@ export interface EndedContainer extends Pick<ContainerDetails, 'id' | 'outOfMemo
   finished: string | null
 }
 
-export interface EndedItem extends Omit<EndedContainer, 'finished'> {
-  /** Of its main process; the memory is that of all items in the container. */
+export interface EndedItem extends Pick<EndedContainer, 'id' | 'outOfMemory'> {
+  /** Of its main process. */
   pid: number
+  mark: OomMark
 }
 
 export function createOutOfMemory({ log, closing }: { log: KernelLog | undefined; closing: AbortSignal }): OutOfMemory {
@@ -53,12 +57,16 @@ export function createOutOfMemory({ log, closing }: { log: KernelLog | undefined
       return false
     },
 
-    happenedToItem({ id, pid, exitCode, outOfMemory }) {
-      if (!log) return outOfMemory && exitCode === KILLED
-      const kills = log.readKills().filter(({ cgroup }) => cgroup?.includes(id))
-      // A child of an item has another number; that it was one of this item's is only likely.
-      return kills.some((kill) => kill.pid === pid || kill.time > monotonicMs() - ITEM_RECENT_MS)
+    happenedToItem({ id, pid, outOfMemory, mark: { score, after } }) {
+      if (!log) return outOfMemory ? 'unknown' : 'no'
+      const kills = log.readKills().filter((kill) => kill.sequence > after)
+      const own = kills.filter(({ cgroup }) => cgroup?.includes(id))
+      if (own.some((kill) => kill.pid === pid || (isOfOneItem(kill.score) && kill.score === score))) return 'yes'
+      const isUnclear = own.some((kill) => !isOfItem(kill.score) || kill.score === score) || kills.some((kill) => kill.cgroup === undefined && isOfItem(score) && kill.score === score)
+      return isUnclear ? 'unknown' : 'no'
     },
+
+    position: () => log?.readPosition() ?? 0,
   }
 }
 
@@ -68,8 +76,6 @@ const FLAG_PATIENCE_MS = 600
 const FLAG_POLL_MS = 100
 /** Between the kill and the end of the container, by the clocks of the kernel's log and of the Engine. */
 const APART_MS = 2000
-/** Between the kill and the moment in which the Runner looks. */
-const ITEM_RECENT_MS = 1000
 /** What is ended is the largest process of those that have hit the limit together. */
 const LEAST_PART = 2
 

@@ -34,6 +34,7 @@ export async function startTaskContainer(run: TaskRun, { engine, closing }: { en
 export function classifyStartFailure(words: string): { reason: TaskReason; exitCode: number | null } {
   if (/executable file not found|exec: .*no such file or directory|stat .*no such file or directory/i.test(words)) return { reason: 'command_not_found', exitCode: 127 }
   if (/exec: .*(?:permission denied|is a directory)|exec format error/i.test(words)) return { reason: 'command_not_found', exitCode: 126 }
+  if (/argument list too long/i.test(words)) return { reason: 'command_not_found', exitCode: 126 }
   return { reason: 'start_failed', exitCode: null }
 }
 

@@ -16,6 +16,7 @@ import type { TaskRun } from '../task-run.ts'
 import { taskVariables } from '../variables.ts'
 import { isKept, readClaim, readEnd, readItemOutput, readStart, writeEnd } from './item-files.ts'
 import type { AgentLaunch, ItemOrder } from './keeper/protocol.ts'
+import { createOomScores } from './oom-marks.ts'
 import { formatHandle, type PackServices, parseHandle } from './services.ts'
 import { NoAgent } from './warm-containers.ts'
 import { freezeItem, type Item, killItem, signalItem } from './signal-item.ts'
@@ -25,6 +26,7 @@ export function createItemExecutor(services: PackServices): Executor {
   const { engine, warm, keeper, items, closing, hostname } = services
   const pathsOf = ({ order: { id, instance } }: Pick<TaskRecord, 'order'>) => processPaths(processDirectory(items, id, instance))
   const itemOf = (run: TaskRun): Item => ({ containerId: containerOf(run), pid: readStart(pathsOf(run.record))?.pid ?? 0, id: run.id })
+  const scores = createOomScores()
   /** Between `create` and `start`. */
   const launches = new Map<string, AgentLaunch>()
 
@@ -32,6 +34,11 @@ export function createItemExecutor(services: PackServices): Executor {
     const launch = await warm.use(run)
     run.record.handle = formatHandle(launch.containerId)
     return launch
+  }
+
+  function leave(key: string): void {
+    warm.leave(key)
+    scores.free(key)
   }
 
   async function startOnce(run: TaskRun, paths: ProcessPaths): Promise<void> {
@@ -58,9 +65,10 @@ export function createItemExecutor(services: PackServices): Executor {
     }
   }
 
-  function toItem({ record: { order } }: TaskRun, { directory }: ProcessPaths): ItemOrder {
+  function toItem({ key, record: { order } }: TaskRun, { directory }: ProcessPaths): ItemOrder {
     const { id, command, workdir, maxOutputBytes, memoryBytes } = order
-    return { directory, taskId: id, command, env: taskVariables(order, hostname), workdir: workdir ?? SHARED_MOUNT, maxOutputBytes, isFirstToGo: memoryBytes !== null }
+    const mark = { score: memoryBytes === null ? null : scores.take(key), after: services.outOfMemory.position() }
+    return { directory, taskId: id, command, env: taskVariables(order, hostname), workdir: workdir ?? SHARED_MOUNT, maxOutputBytes, mark }
   }
 
   /** Of the whole container: all that runs in one ends together with it. */
@@ -92,6 +100,7 @@ export function createItemExecutor(services: PackServices): Executor {
       const end = readEnd(paths)
       if (end) return { status: 'ended', started: null, finished: end.finished }
       if (!claim) return { status: 'created', started: null, finished: null }
+      if (claim.mark.score !== null) scores.keep(run.key, claim.mark.score)
       // Where there are no agents any more it has at least its own end.
       await warm.join(run, containerId).catch(ignoreNoAgent)
       const start = readStart(paths)
@@ -110,7 +119,7 @@ export function createItemExecutor(services: PackServices): Executor {
         await startOnce(run, paths)
         return readItemOutput(paths, { follow: true, closing })
       } catch (error) {
-        warm.leave(run.key)
+        leave(run.key)
         throw error
       } finally {
         launches.delete(run.key)
@@ -133,16 +142,19 @@ export function createItemExecutor(services: PackServices): Executor {
         }
       } finally {
         watch.close()
-        warm.leave(run.key)
+        leave(run.key)
       }
     },
 
     readOutput: (run, { follow }) => Promise.resolve(readItemOutput(pathsOf(run.record), { follow, closing })),
 
-    async lookInto(run, { exitCode }) {
+    async lookInto(run) {
       const { containerId: id, pid } = itemOf(run)
+      const mark = readClaim(pathsOf(run.record))?.mark
+      if (!mark) return 'gone'
       const container = await untilEngineAnswers(run, closing, () => engine.inspectContainer(id))
-      return { outOfMemory: services.outOfMemory.happenedToItem({ id, pid, exitCode, outOfMemory: container?.outOfMemory ?? false, memoryBytes: run.record.order.memoryBytes }) }
+      const answer = services.outOfMemory.happenedToItem({ id, pid, mark, outOfMemory: container?.outOfMemory ?? false })
+      return { outOfMemory: answer === 'yes', note: answer === 'unknown' ? MEMORY_UNKNOWN : undefined }
     },
 
     runningMs(run) {
@@ -161,7 +173,7 @@ export function createItemExecutor(services: PackServices): Executor {
     async remove(record) {
       const key = executionKey(record.order)
       launches.delete(key)
-      warm.leave(key)
+      leave(key)
       await rm(pathsOf(record).directory, { recursive: true, force: true, maxRetries: 5 })
     },
   }
@@ -176,6 +188,7 @@ export function createItemExecutor(services: PackServices): Executor {
 
 const RETRY_MS = 100
 const KEEPER_LOST = 'The keeper of the item was ended from outside on the node, so the item was ended too.'
+const MEMORY_UNKNOWN = 'Something in the container that items share was ended for want of memory. Whether it was of this item is not known.'
 const GONE: readonly ErrorCode[] = ['container.not_running', 'container.not_found']
 
 function ignoreNoAgent(error: unknown): void {

@@ -9,18 +9,20 @@ import { listOrphans } from '../../keeping/orphans.ts'
 import { readOutput } from '../../keeping/read-output.ts'
 import type { RunnerState } from '../../state/state.ts'
 import type { OutputStream } from '../executor.ts'
+import type { OomMark } from './oom-marks.ts'
 
 /** The files of an item: see `keeper/protocol.ts`. */
 
 /** Who has started an item, or is about to. */
 export interface ItemClaim extends ProcessId {
   containerId: string
+  mark: OomMark
 }
 
 /** For one keeper. @returns whether it is ours now */
-export function claimItem(paths: ProcessPaths, containerId: string): boolean {
+export function claimItem(paths: ProcessPaths, claim: Pick<ItemClaim, 'containerId' | 'mark'>): boolean {
   try {
-    writeFileSync(paths.claim(1), JSON.stringify({ format: FORMAT, ...identify(process.pid), containerId }), { flag: 'wx', mode: 0o600 })
+    writeFileSync(paths.claim(1), JSON.stringify({ format: FORMAT, ...identify(process.pid), ...claim }), { flag: 'wx', mode: 0o600 })
     return true
   } catch (error) {
     if (systemErrorCode(error) !== 'EEXIST') throw error

@@ -28,6 +28,8 @@ export interface WarmContainers {
   lost(containerId: string): void
   /** Removes those of this node that an earlier Runner has left. @throws `engine.*` */
   sweep(): Promise<void>
+  /** Removes those that no item is in, once nobody uses this any more. @throws `engine.*` */
+  close(): Promise<void>
 }
 
 export interface WarmOptions extends ContainerServices {
@@ -204,6 +206,11 @@ export function createWarmContainers(services: WarmOptions): WarmContainers {
     async sweep() {
       const found = await engine.listContainers({ [labels.pack]: undefined, [labels.node]: hostname })
       for (const { id, name } of found) if (!containers.has(name) && !isReferenced(id)) await remove(id, name)
+    },
+    async close() {
+      await Promise.all([...containers.values()].map((warm) => inTurn(warm, new AbortController().signal, async () => {
+        if (warm.containerId !== undefined && !isReferenced(warm.containerId)) await remove(warm.containerId, warm.name)
+      })))
     },
   }
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, constants, openSync, statSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { constants as system } from 'node:os'
 import { createInterface } from 'node:readline'
 import { errorMessage } from '#core/errors.ts'
@@ -28,32 +28,45 @@ async function start(order: AgentOrder): Promise<void> {
   }
 }
 
-async function spawnItem({ item, command, env: own, workdir, stdout, stderr, isFirstToGo }: AgentOrder): Promise<ChildProcess> {
+async function spawnItem({ item, command, env: own, workdir, stdout, stderr, oomScore }: AgentOrder): Promise<ChildProcess> {
   const env = { ...(process.env as Record<string, string>), ...own }
   if (!statSync(workdir, { throwIfNoEntry: false })?.isDirectory()) throw new StartFailure('start_failed', `The working directory ${workdir} is no directory in this environment. Choose another with --workdir.`)
   const file = findProgram({ command, env, workdir }, 'in this environment')
   // With both ends, so that an item does not die of a broken pipe if its keeper does.
   const outputs = [stdout, stderr].map((path) => openSync(path, constants.O_RDWR))
   try {
-    const child = spawn(file, command.slice(1), { argv0: command[0] ?? '', cwd: workdir, env, detached: true, stdio: ['ignore', ...outputs] })
+    const child = withScore(oomScore, () => spawn(file, command.slice(1), { argv0: command[0] ?? '', cwd: workdir, env, detached: true, stdio: ['ignore', ...outputs] }))
     const failed = once(child, 'error').then(([error]) => error as unknown)
     if (child.pid === undefined) throw explainSpawnError(await failed, file, null)
-    if (isFirstToGo) expose(child.pid)
     child.once('exit', (code, signal) => say({ item, exitCode: code ?? 128 + system.signals[signal as NodeJS.Signals] }))
     return child
+  } catch (error) {
+    throw error instanceof StartFailure ? error : explainSpawnError(error, file, null)
   } finally {
     for (const output of outputs) closeSync(output)
   }
 }
 
-/** More than the agent takes of the smallest limit that there is. Less needs rights that a container does not have. */
-const OOM_SCORE = '600'
+const SCORE_FILE = '/proc/self/oom_score_adj'
 
-function expose(pid: number): void {
+/** What is started meanwhile has it from its beginning on, and so has all that it starts. */
+function withScore<T>(score: number | null, start: () => T): T {
+  if (score === null) return start()
+  const before = readFileSync(SCORE_FILE, 'utf8').trim()
   try {
-    writeFileSync(`/proc/${pid}/oom_score_adj`, OOM_SCORE)
-  } catch {
-    // It has ended already, or changed its user: then it is as it is.
+    setScore(String(score))
+    return start()
+  } finally {
+    setScore(before)
+  }
+}
+
+function setScore(score: string): void {
+  try {
+    writeFileSync(SCORE_FILE, score)
+  } catch (error) {
+    // Then the items go with the agent's own: which of them was ended is not known then.
+    console.error(errorMessage(error))
   }
 }
 

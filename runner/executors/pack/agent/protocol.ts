@@ -14,8 +14,8 @@ export interface AgentOrder {
   /** Named pipes. */
   stdout: string
   stderr: string
-  /** Where memory is limited the kernel looks for the largest process: that must be none of ours. */
-  isFirstToGo: boolean
+  /** See `OomMark`. */
+  oomScore: number | null
 }
 
 /** Agent to keeper. `ready` comes first; of each item either `failure`, or `pid` and later `exitCode`. */

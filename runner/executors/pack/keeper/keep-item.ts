@@ -34,14 +34,14 @@ export async function keepItem({ engine, agents }: { engine: Engine; agents: Age
   const { containerId } = launch
   const agent = await agents.open(launch)
   const paths = processPaths(order.directory)
-  if (!claimItem(paths, containerId)) throw new HakuError('engine.conflict', 'Another keeper has started the item.')
+  if (!claimItem(paths, { containerId, mark: order.mark })) throw new HakuError('engine.conflict', 'Another keeper has started the item.')
   const output = await openOutput(paths, order.maxOutputBytes)
   const pipes = pipesOf(launch.pipes)
   const pair = await pipes.take()
   const open = pair.open()
   try {
-    const { command, env, workdir, isFirstToGo } = order
-    const item = agent.start({ command, env, workdir, isFirstToGo, ...pair.inside })
+    const { command, env, workdir, mark } = order
+    const item = agent.start({ command, env, workdir, oomScore: mark.score, ...pair.inside })
     const started = await item.started
     if (started && 'failure' in started) {
       open.close()

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '#core/errors.ts'
 import type { EndedProcess } from '../../../keeping/files.ts'
+import type { OomMark } from '../oom-marks.ts'
 
 /**
  * What the Runner and a keeper of items tell each other: a line of JSON each, while both live. What must outlive them is in
@@ -28,8 +29,7 @@ export interface ItemOrder {
   workdir: string
   /** Of each channel; one more is kept, which tells that there was more. `null`: no limit. */
   maxOutputBytes: number | null
-  /** Its memory is limited: see `AgentOrder`. */
-  isFirstToGo: boolean
+  mark: OomMark
 }
 
 /** `item` left out: see whether the agent comes up. */
