@@ -1,12 +1,13 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import type { Execution, TaskOrder } from '#core/api/schemas.ts'
-import { errorMessage, type ErrorKind, type HakuError, isHakuError } from '#core/errors.ts'
+import { errorMessage, type ErrorKind, HakuError, isHakuError } from '#core/errors.ts'
 import { executionKey } from '#core/tasks/execution-key.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
+import type { Nodes } from '../nodes/nodes.ts'
 import { judgeReport } from './reports.ts'
-import { tryAgain } from './try-again.ts'
+import { toQueue, tryAgain } from './try-again.ts'
 import type { TaskRecord } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
 
@@ -23,16 +24,17 @@ export interface Deliveries {
 
 export interface DeliveriesOptions {
   store: TaskStore
+  nodes: Pick<Nodes, 'find'>
   dispatcher: Dispatcher
   toOrder(task: TaskRecord): TaskOrder
 }
 
 const FIRST_BACKOFF_MS = 100
 const MAX_BACKOFF_MS = 5000
-/** The node's own trouble, or the way to it: worth another try. All else is a refusal. */
+/** The node's own trouble, the way to it, or the Host's disk: worth another try. All else is a refusal. */
 const TRANSIENT: readonly ErrorKind[] = ['unreachable', 'unavailable', 'internal', 'unauthenticated']
 
-export function createDeliveries({ store, dispatcher, toOrder }: DeliveriesOptions): Deliveries {
+export function createDeliveries({ store, nodes, dispatcher, toOrder }: DeliveriesOptions): Deliveries {
   const running = new Set<string>()
   /** Executions whose node has answered a kill. */
   const killed = new Set<string>()
@@ -40,19 +42,24 @@ export function createDeliveries({ store, dispatcher, toOrder }: DeliveriesOptio
   // One for each delivery that waits.
   setMaxListeners(0, closing.signal)
 
-  async function take(task: TaskRecord, action: 'run' | 'kill'): Promise<void> {
+  /** The node has answered a kill. */
+  function answered(task: TaskRecord): void {
+    const now = store.live.get(task.id)
+    if (now?.instance === task.instance) killed.add(executionKey(task))
+  }
+
+  async function take(task: TaskRecord, action: 'run' | 'kill', order?: TaskOrder): Promise<void> {
     const node = task.node ?? ''
-    const report = action === 'run' ? await dispatcher.run(node, toOrder(task)) : await dispatcher.kill(node, executionOf(task))
-    if (action === 'kill') killed.add(executionKey(task))
+    const report = order ? await dispatcher.run(node, order) : await dispatcher.kill(node, executionOf(task))
     await store.update(task.id, (record) => {
       const verdict = judgeReport(record, node, report)
       return typeof verdict === 'object' ? verdict : undefined
     }, `node ${node}`)
+    if (action === 'kill') answered(task)
   }
 
   /** What a node says that will not do it. */
   async function refused(task: TaskRecord, action: 'run' | 'kill', error: HakuError): Promise<void> {
-    if (action === 'kill') killed.add(executionKey(task))
     await store.update(task.id, (record) => {
       if (isFinal(record.state) || record.instance !== task.instance) return undefined
       if (action === 'run') return ending(record, { state: 'failed', reason: 'node_refused', message: `The node ${task.node} refused the task: ${error.message}` })
@@ -60,41 +67,79 @@ export function createDeliveries({ store, dispatcher, toOrder }: DeliveriesOptio
       if (record.sequence === 0) return ending(record, { state: 'killed', reason: 'user', message: null })
       return ending(record, { state: 'lost', reason: 'node_forgot', message: `The node ${task.node} does not know the task any more.` })
     }, `node ${task.node}`)
+    if (action === 'kill') answered(task)
   }
 
+  /** There is no order that could be sent. */
+  async function unsendable(task: TaskRecord, { code, message }: HakuError): Promise<void> {
+    const end = { state: 'failed', reason: 'start_failed', message } as const
+    await store.update(task.id, (record) => {
+      if (isFinal(record.state) || record.instance !== task.instance) return undefined
+      // A command that is too long is so the next time too.
+      return code === 'task.command_invalid' ? { ...end, finished: new Date().toISOString() } : ending(record, end)
+    }, 'host')
+  }
+
+  async function tryOnce(task: TaskRecord, action: 'run' | 'kill'): Promise<void> {
+    const order = action === 'run' ? orderOf(task) : undefined
+    if (order instanceof HakuError) return unsendable(task, order)
+    try {
+      await take(task, action, order)
+    } catch (error) {
+      if (!isHakuError(error) || isTransient(error)) throw error
+      await refused(task, action, error)
+    }
+  }
+
+  function orderOf(task: TaskRecord): TaskOrder | HakuError {
+    try {
+      return toOrder(task)
+    } catch (error) {
+      if (isHakuError(error)) return error
+      throw error
+    }
+  }
+
+  /** Until nothing is left to be delivered. Whatever a try comes to, the next one waits unless there is something else to do. */
   async function work(id: string): Promise<void> {
     let backoff = FIRST_BACKOFF_MS
     while (!closing.signal.aborted) {
       const task = store.live.get(id)
       const action = task && nextAction(task, killed)
       if (!task || !action) return
-      try {
-        await take(task, action)
+      await tryOnce(task, action).catch((error: unknown) => {
+        if (!isHakuError(error) && backoff === FIRST_BACKOFF_MS) console.error(`[hakuriver] [dispatch] task ${id} could not be delivered, and is tried again: ${errorMessage(error)}`)
+      })
+      const now = store.live.get(id)
+      if (now?.instance !== task.instance || nextAction(now, killed) !== action) {
         backoff = FIRST_BACKOFF_MS
-      } catch (error) {
-        if (!isHakuError(error)) throw error
-        if (!TRANSIENT.includes(error.kind)) {
-          await refused(task, action, error)
-          continue
-        }
-        await setTimeout(backoff, undefined, { signal: closing.signal }).catch(() => undefined)
-        backoff = Math.min(backoff * 2, MAX_BACKOFF_MS)
+        continue
       }
+      await setTimeout(backoff, undefined, { signal: closing.signal }).catch(() => undefined)
+      backoff = Math.min(backoff * 2, MAX_BACKOFF_MS)
     }
+  }
+
+  /** Its node fell silent, or was removed, while that it is given it was being stored: nothing was sent. */
+  function takeBack({ id, instance, node }: TaskRecord): void {
+    void store.untilWritten(`that task ${id} does not go to ${node} could not be stored`, () => store.update(id, (task) => {
+      if (task.instance !== instance || task.state !== 'assigned') return undefined
+      if (task.wish === 'kill') return { state: 'killed', reason: 'user', finished: new Date().toISOString() }
+      return { ...toQueue, message: `The node ${node} was not there any more.` }
+    }, 'host'))
   }
 
   function deliver(taskId: string): void {
     if (running.has(taskId) || closing.signal.aborted) return
     running.add(taskId)
-    void work(taskId)
-      .catch((error: unknown) => console.error(`[hakuriver] [dispatch] task ${taskId} could not be delivered: ${errorMessage(error)}`))
-      .finally(() => running.delete(taskId))
+    void work(taskId).finally(() => running.delete(taskId))
   }
 
   // A wish that comes while a delivery is on its way is seen by that delivery's next look at the task; one that comes just
   // as it ends starts the next.
   const onChange = (task: TaskRecord, before: TaskRecord) => {
     if (isFinal(task.state) || task.state === 'queued') killed.delete(executionKey(before))
+    else if (before.state === 'queued' && task.node !== null && !nodes.find(task.node)?.online) takeBack(task)
     else if (nextAction(task, killed)) setImmediate(deliver, task.id)
   }
   store.changes.on('change', onChange)
@@ -103,7 +148,7 @@ export function createDeliveries({ store, dispatcher, toOrder }: DeliveriesOptio
     deliver,
     async revive(task) {
       try {
-        await take(task, task.wish === 'kill' ? 'kill' : 'run')
+        await tryOnce(task, task.wish === 'kill' ? 'kill' : 'run')
       } catch (error) {
         // The next heartbeat brings the next try.
         console.error(`[hakuriver] [dispatch] ${task.node} was asked for the lost task ${task.id}: ${errorMessage(error)}`)
@@ -134,6 +179,11 @@ export function ending(task: TaskRecord, end: Pick<TaskRecord, 'state' | 'reason
 
 function executionOf({ id, instance }: TaskRecord): Execution {
   return { id, instance }
+}
+
+/** A node that was removed takes its tasks with it: whoever watches the nodes tells. */
+function isTransient({ kind, code }: HakuError): boolean {
+  return TRANSIENT.includes(kind) || code === 'node.not_found'
 }
 
 function nextAction(task: TaskRecord, killed: ReadonlySet<string>): 'run' | 'kill' | undefined {

@@ -8,8 +8,8 @@ import type { LoadBytes } from '../scheduler/types.ts'
 export interface VersionLoads extends LoadBytes {
   /** Reads what is not known yet of these versions, and looks again for all that were missing a while ago. */
   prepare(versions: readonly VersionName[]): Promise<void>
-  /** Looks whether they are in the storage still, unless that was done a moment ago; resolves to whether it had to look. */
-  confirm(versions: readonly VersionName[]): Promise<boolean>
+  /** Looks whether they are in the storage still, unless that was done a moment before `since` (of `performance.now()`) or later. Resolves to whether it had to look. */
+  confirm(versions: readonly VersionName[], since: number): Promise<boolean>
   /** Whether one was missing when it was last looked for. */
   isAnyMissing(): boolean
   /** Why a version can not be given to a node now: it is not in the storage. */
@@ -60,9 +60,8 @@ export function createVersionLoads({ nodes, details }: VersionLoadsOptions): Ver
       const unknown = [...wanted].filter(([key]) => known.get(key)?.trouble !== null)
       await Promise.all(unknown.map(([key, each]) => read(key, each)))
     },
-    async confirm(versions) {
-      const now = performance.now()
-      const due = new Map(versions.map((each) => [versionKey(each), each] as const).filter(([key]) => now - (known.get(key)?.readAt ?? -Infinity) >= CONFIRMED_MS))
+    async confirm(versions, since) {
+      const due = new Map(versions.map((each) => [versionKey(each), each] as const).filter(([key]) => since - (known.get(key)?.readAt ?? -Infinity) >= CONFIRMED_MS))
       await Promise.all([...due].map(([key, each]) => read(key, each)))
       return due.size > 0
     },

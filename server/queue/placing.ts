@@ -75,13 +75,14 @@ export function createPlacing({ store, nodes, loads, verifications, fail, ...blo
 
   /** Gives no node a version that is not in the storage: somebody may have moved it away since it was read. */
   async function planNow(): Promise<{ built: BuiltInput; plan: Plan } | undefined> {
+    const began = performance.now()
     let built = await buildNow()
     for (;;) {
       if (isClosed) return undefined
       const { input } = built
       const plan = costing(() => planner.plan(input))
       let hasLooked = false
-      await waitFor(loads.confirm(versionsOf(plan, built)).then((looked) => (hasLooked = looked)), PREPARE_MS)
+      await waitFor(loads.confirm(versionsOf(plan, built), began).then((looked) => (hasLooked = looked)), PREPARE_MS)
       if (!hasLooked) return { built, plan }
       inputs.versionsRead()
       built = build()

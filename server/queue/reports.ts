@@ -45,7 +45,8 @@ function timesOf(record: TaskRecord, { started, finished, state }: TaskReport, n
   // A clock that is ahead shows in the later of the two.
   const aheadMs = Math.max(0, (isFinal(state) ? told.finished : (told.started ?? now)) - now)
   // The first word stands: later the same clock says the same, and now is another time.
-  const begun = record.started === null ? told.started && within(told.started - aheadMs, assigned, now) : Date.parse(record.started)
+  const first = told.started === null ? null : within(told.started - aheadMs, assigned, now)
+  const begun = record.started === null ? first : Date.parse(record.started)
   const ended = begun === null || told.started === null ? told.finished : begun + told.finished - told.started
   return { started: begun === null ? null : new Date(begun).toISOString(), finished: isFinal(state) ? new Date(within(ended, begun ?? assigned, now)).toISOString() : null }
 }

@@ -82,7 +82,7 @@ export function createTasks({ store, nodes, versions, marks, verifications, disp
   const loads = createVersionLoads({ nodes, details: versions.details })
   const dependencies = createDependencies({ store, onFree: () => placing.soon(), fail: (id, message) => controls.end(id, { state: 'failed', reason: 'dependency', message }, 'host') })
   const placing = createPlacing({ store, nodes, loads, marks, verifications, dependencyOf: dependencies.reasonOf, fail: (id, message) => controls.end(id, { state: 'failed', reason: 'sync_failed', message }, 'host') })
-  const deliveries = createDeliveries({ store, dispatcher, toOrder: (task) => toOrder(task, nodes.find(task.node ?? ''), rules) })
+  const deliveries = createDeliveries({ store, nodes, dispatcher, toOrder: (task) => toOrder(task, nodes.find(task.node ?? ''), rules) })
   const watch = watchNodes({ store, nodes, deliveries, guard, onRoom: placing.soon })
   const submissions = createSubmissions({ store, versions, nodes, rules })
   const moves = createMoves({ store, nodes })

@@ -70,9 +70,9 @@ function ownEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('HAKURIVER_')))
 }
 
-/** Those that the program gives to Node in its first line. */
+/** Those that the program gives to Node: see `build/bins.mjs`. */
 function nodeFlags(program: string): string[] {
-  const [, flags = ''] = /^#!\S+ -S node (.*)$/m.exec(readFileSync(program, 'utf8')) ?? []
+  const [, flags = ''] = /; exec node (.*)-- "\$0" "\$@"$/m.exec(readFileSync(program, 'utf8')) ?? []
   return flags.split(' ').filter(Boolean)
 }
 

@@ -31,7 +31,7 @@ describe.each(names)('%s', (name) => {
   it('is executable and finds itself through a link from anywhere', async () => {
     const file = join(programs.bin, name)
     expect(statSync(file).mode & 0o111).toBe(0o111)
-    expect(readFileSync(file, 'utf8')).toMatch(/^#!\/usr\/bin\/env (?:-S node --max-semi-space-size=1 --heap-growing-percent=100|node)\n/)
+    expect(readFileSync(file, 'utf8')).toMatch(/^#!\/bin\/sh\n':' \/\/; exec node (?:--max-semi-space-size=1 --heap-growing-percent=100 )?-- "\$0" "\$@"\n/)
     const elsewhere = mkdtempSync(join(tmpdir(), 'hakuriver-link-'))
     symlinkSync(file, join(elsewhere, 'linked'))
     expect((await programs.run(join(elsewhere, 'linked'), ['--version'], { cwd: '/' })).stdout).toBe(`${version}\n`)
@@ -91,6 +91,30 @@ it('tells errors as JSON where JSON is wanted', async () => {
   const { code, stderr } = await programs.run('hakuriver.docker', ['list-tars', '--json', '--bogus'])
   expect(code).toBe(2)
   expect(JSON.parse(stderr)).toMatchObject({ code: 'usage.invalid', status: 400 })
+})
+
+describe('options that Node has too', () => {
+  const submit = ['submit', '--container', 'env', '--host', '127.0.0.1:1']
+
+  it.each([
+    ['hakuriver.task', [...submit, '--env-file', '/nosuch', '--', 'true'], 2, /^hakuriver task: --env-file "\/nosuch" can not be read: ENOENT/],
+    ['hakuriver.task', [...submit, '--env-file=/nosuch', '--', 'true'], 2, /^hakuriver task: --env-file "\/nosuch" can not be read: ENOENT/],
+    ['hakuriver.task', [...submit, '--require', '/nosuch', '--', 'true'], 2, /^hakuriver task: "--require" is not an option here/],
+  ])('%s %j are its own', async (name, args, code, words) => {
+    const finished = await programs.run(name, args)
+    expect(finished).toMatchObject({ code, stderr: expect.stringMatching(words) })
+  })
+
+  it('go to what hakurun runs', async () => {
+    expect(await programs.run('hakurun', ['echo', '--env-file', '/nosuch'])).toEqual({ code: 0, stdout: '--env-file /nosuch\n', stderr: '' })
+  })
+
+  it('leave files and pipes for us, and Node as it is', async () => {
+    const preview = (file: string) => programs.run('bash', ['-c', `hakuriver.task submit --container env --host 127.0.0.1:1 --env-file ${file} -- true`])
+    // A variable that is no name is told with its line: so it was read, and by us.
+    expect(await preview("<(echo '1 2=3')")).toMatchObject({ code: 2, stderr: expect.stringContaining('1 2') })
+    expect(await preview("<(echo 'NODE_OPTIONS=--nosuch')")).toMatchObject({ code: 5, stderr: expect.stringContaining('can not be reached') })
+  })
 })
 
 it('ends quietly when nobody reads on', async () => {

@@ -74,7 +74,7 @@ describe('in a queue', () => {
     const id = await host.submitOne({ targets: ['a'] })
     await host.planned()
     expect(await codes(id)).toEqual(['a drained', 'b other_target'])
-    expect((await explanations.explain(id)).summary).toBe('a is drained: it gets no more tasks.')
+    expect((await explanations.explain(id)).summary).toBe('a is drained (repairs): it gets no more tasks.')
   })
 
   it('its version is gone', async () => {

@@ -70,10 +70,11 @@ describe('reports', () => {
     const id = await host.submitOne()
     await host.node.ordered(id)
     const ended = host.tasks.get(id, 30)
-    await report('a', host.node.report(id, { state: 'running', started: '2026-01-01T00:00:00.000Z' }))
+    const started = new Date().toISOString()
+    await report('a', host.node.report(id, { state: 'running', started }))
     expect((await host.tasks.get(id)).state).toBe('running')
     expect(await report('a', host.node.report(id, { state: 'failed', exitCode: 3, reason: 'exited' }))).toEqual({ acknowledged: [{ id, instance: 1 }], unknown: [] })
-    expect(await ended).toMatchObject({ state: 'failed', exitCode: 3, reason: 'exited', started: '2026-01-01T00:00:00.000Z' })
+    expect(await ended).toMatchObject({ state: 'failed', exitCode: 3, reason: 'exited', started })
   })
 
   it('that were overtaken, doubled or come after the end change nothing', async () => {

@@ -27,7 +27,7 @@ describe('the node that is kept for a task that must wait', () => {
 
   it('is none that can never run it, that is offline or drained', () => {
     const busy = { placed: [placed('x')] }
-    expect(decisions([large], [node('n1', { ...busy, cores: 7 }), node('n2', { ...busy, online: false }), node('n3', { ...busy, drained: true })])).toEqual([])
+    expect(decisions([large], [node('n1', { ...busy, cores: 7 }), node('n2', { ...busy, online: false }), node('n3', { ...busy, drained: { reason: '' } })])).toEqual([])
   })
 
   it('is none of what the target does not name', () => {

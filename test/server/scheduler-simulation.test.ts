@@ -114,7 +114,7 @@ describe('a planner that remembers', () => {
       () => someone && model.replace(someone.id, {}, model.random(3)),
       () => someone && model.withdraw(someone.id),
       () => (model.nodes = model.nodes.map((each, index) => (index === host ? { ...each, online: !each.online } : each))),
-      () => (model.nodes = model.nodes.map((each, index) => (index === host ? { ...each, drained: !each.drained } : each))),
+      () => (model.nodes = model.nodes.map((each, index) => (index === host ? { ...each, drained: each.drained ? null : { reason: '' } } : each))),
       () => (model.now -= 50),
     ]
     changes[model.random(changes.length * 3)]?.()
@@ -150,7 +150,7 @@ describe('a planner that remembers', () => {
 
   it('stands it if very many go at once', () => {
     const planner = createPlanner()
-    const [queue, nodes] = [Array.from({ length: 200_000 }, (_, index) => waiting(`t${index}`)), [node('n1', { drained: true })]]
+    const [queue, nodes] = [Array.from({ length: 200_000 }, (_, index) => waiting(`t${index}`)), [node('n1', { drained: { reason: '' } })]]
     planner.plan(input(queue, nodes))
     expect(planner.plan(input([], nodes)).placements).toEqual([])
     expect(planner.plan(input(queue, [node('n1')])).placements).toHaveLength(8)

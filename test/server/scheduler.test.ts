@@ -34,7 +34,7 @@ describe('which node', () => {
   })
 
   it('gives nothing to nodes that are offline or drained', () => {
-    expect(places([waiting('a')], [node('n1', { online: false }), node('n2', { drained: true }), node('n3')])).toEqual(['a@n3'])
+    expect(places([waiting('a')], [node('n1', { online: false }), node('n2', { drained: { reason: '' } }), node('n3')])).toEqual(['a@n3'])
   })
 
   it('gives tasks without a container only to nodes that take them', () => {
@@ -138,8 +138,9 @@ describe('why a task waits', () => {
     ['no node', waiting('a'), [], { code: 'no_node', message: 'No node has registered yet.' }],
     ['its node is gone', waiting('a', { target: 'n9' }), [node('n1')], { code: 'no_node', message: 'The node n9 is not known.' }],
     ['its node is offline', waiting('a', { target: 'n1' }), [node('n1', { online: false })], { code: 'offline', message: 'n1 is offline.' }],
-    ['its node is drained', waiting('a', { target: 'n1' }), [node('n1', { drained: true })], { code: 'drained', message: 'n1 is drained: it gets no more tasks.' }],
-    ['all are away', waiting('a'), [node('n1', { drained: true }), node('n2', { online: false }), node('n3', { online: false })], { code: 'offline', message: 'Of the nodes that could run it, 2 are offline and 1 is drained.' }],
+    ['its node is drained', waiting('a', { target: 'n1' }), [node('n1', { drained: { reason: '' } })], { code: 'drained', message: 'n1 is drained: it gets no more tasks.' }],
+    ['its node is drained for a reason', waiting('a', { target: 'n1' }), [node('n1', { drained: { reason: 'new disk' } })], { code: 'drained', message: 'n1 is drained (new disk): it gets no more tasks.' }],
+    ['all are away', waiting('a'), [node('n1', { drained: { reason: '' } }), node('n2', { online: false }), node('n3', { online: false })], { code: 'offline', message: 'Of the nodes that could run it, 2 are offline and 1 is drained.' }],
     ['it is held', waiting('a', { blocked: [{ code: 'hold', message: 'It is held.' }] }), [node('n1')], { code: 'hold', message: 'It is held.' }],
     ['its node is full', waiting('a', { target: 'n1', cores: 2 }), [full('n1')], { code: 'no_room', message: 'n1 has 1 of 2 cores free. Its room is taken by x.' }],
     ['all are full', waiting('a', { cores: 2, memoryBytes: GB, gpus: 1 }), [node('n1', { gpus: gpus(24), placed: [placed('x', { gpuIds: [0] })] })], { code: 'no_room', message: 'Waits for 2 cores, 1.00 GB of memory and 1 GPU.' }],
@@ -156,7 +157,7 @@ describe('why a task waits', () => {
 
   it('tells it of each node', () => {
     const nodes = [
-      full('n1'), node('n2', { online: false }), node('n3', { drained: true }), node('n4', { gpus: gpus(24, 24), numaNodes: numa(8, 32 * GB), placed: ['u', 'v', 'w', 'x', 'y'].map((id) => placed(id, { gpuIds: id === 'u' ? [0] : [] })) }),
+      full('n1'), node('n2', { online: false }), node('n3', { drained: { reason: '' } }), node('n4', { gpus: gpus(24, 24), numaNodes: numa(8, 32 * GB), placed: ['u', 'v', 'w', 'x', 'y'].map((id) => placed(id, { gpuIds: id === 'u' ? [0] : [] })) }),
     ]
     const verdicts = (task: WaitingTask) => planPlacements(input([task], nodes)).nodesFor(task.id).map(({ hostname, reason: why }) => `${hostname} ${why?.code}: ${why?.message}`)
     expect(verdicts(waiting('a', { gpus: 2 }))).toEqual([

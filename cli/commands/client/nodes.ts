@@ -34,7 +34,7 @@ export const drainNode = defineCommand({
   description: 'Give nodes no more tasks; those they have go on',
   example: 'hakuriver client drain node1 --reason "new disk on Monday"',
   args: { ...names, reason: { type: 'string', valueHint: 'text', description: 'Why, for people' } },
-  run: ({ args }) => changeNodes(args, (client, hostname) => client.call('drainNode', { params: { hostname }, body: { reason: args.reason ?? '' } })),
+  run: ({ args }) => changeNodes(args, (client, hostname) => client.call('drainNode', { params: { hostname }, body: { reason: args.reason } })),
 })
 
 export const undrainNode = defineCommand({

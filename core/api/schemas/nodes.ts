@@ -108,4 +108,5 @@ export type HeartbeatBody = z.infer<typeof heartbeatBody>
 /** `wantsHoldings`: the Host has forgotten them, and they come with the next beat. */
 export const heartbeatResponse = z.object({ wantsHoldings: z.boolean() })
 
-export const drainBody = z.strictObject({ reason: text.max(1024).default('') })
+/** Without a reason it keeps the one that it has. */
+export const drainBody = z.strictObject({ reason: text.max(1024).optional() })

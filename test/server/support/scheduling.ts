@@ -5,7 +5,7 @@ import type { NodeState, PlacedTask, PlanInput, WaitingTask } from '#server/sche
 export const GB = 1e9
 
 export function node(hostname: string, overrides: Partial<NodeState> = {}): NodeState {
-  return { hostname, online: true, drained: false, cores: 8, memoryBytes: 32 * GB, numaNodes: [], gpus: [], plainProcesses: false, placed: [], ...overrides }
+  return { hostname, online: true, drained: null, cores: 8, memoryBytes: 32 * GB, numaNodes: [], gpus: [], plainProcesses: false, placed: [], ...overrides }
 }
 
 /** GPUs of such sizes in GB; the first half on NUMA node 0, the rest on 1. */
