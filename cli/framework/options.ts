@@ -38,7 +38,7 @@ function wordsOf(issue: z.core.$ZodIssue): string {
     case 'too_big':
       return { string: `has more than ${issue.maximum} characters`, array: `is given more than ${issue.maximum} times` }[issue.origin as string] ?? `is more than ${issue.maximum}`
     case 'too_small':
-      return { string: `has fewer than ${issue.minimum} characters` }[issue.origin as string] ?? `is less than ${issue.inclusive === false ? `or ` : ''}${issue.minimum}`
+      return { string: `has fewer than ${issue.minimum} characters` }[issue.origin as string] ?? `is ${issue.inclusive === false ? 'not more' : 'less'} than ${issue.minimum}`
     case 'invalid_key':
       return issue.issues[0] ? wordsOf(issue.issues[0]) : 'has a name that is not valid'
     case 'invalid_format':

@@ -6,9 +6,9 @@ import { formatDuration } from '../values/durations.ts'
 import { formatSync } from './format-sync.ts'
 import { countsText } from './task-view.ts'
 
-/** `ID running, kill asked for`: where a task stands after something was asked. */
-export function standingLine(task: Task): string {
-  return `${task.id} ${task.state}${wishText(task)}${task.items ? `: ${countsText(task.items)}` : ''}`
+/** `ID running, kill asked for`: where a task stands after something was asked. `isOver`: nothing more will come of it. */
+export function standingLine(task: Task, { isOver = false } = {}): string {
+  return `${task.id} ${task.state}${isOver ? '' : wishText(task)}${task.items ? `: ${countsText(task.items)}` : ''}`
 }
 
 /** All about one task or batch, with what happened to it. */

@@ -24,7 +24,7 @@ export async function killAndWait(args: ControlArgs): Promise<number> {
   const limit = createLimit(TASKS_AT_ONCE)
   const ended = await Promise.all(asked.map(async ({ id }) => {
     const task = await waitForKill(id, () => limit(() => waitForEnd(client, id, { reached: true })), (now) => limit(() => silentNodes(client, now)))
-    if (!args.json) await printLine(standingLine(task))
+    if (!args.json) await printLine(standingLine(task, { isOver: true }))
     return task
   }))
   if (args.json) await printObjects(ended, args.id.length)
@@ -39,7 +39,7 @@ async function waitForKill(id: string, end: () => Promise<Task>, silent: (task: 
     const task = await end()
     const nodes = await silent(task)
     if (nodes.length === 0) return task
-    if (!hasTold) tell(`${plural('The node', nodes.length)} ${nodes.join(', ')} ${plural('is', nodes.length, 'are')} silent: ${id} is killed when ${plural('it comes', nodes.length, 'they come')} back. Ctrl-C ends the waiting alone.`)
+    if (!hasTold) tell(`${plural('The node', nodes.length)} ${nodes.join(', ')} ${plural('is', nodes.length, 'are')} silent: ${id} is killed when ${plural('it comes', nodes.length, 'they come')} back. Ctrl-C only ends the waiting.`)
     await delay(PAUSE_MS)
   }
 }

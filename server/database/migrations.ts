@@ -102,4 +102,16 @@ export const migrations: Record<string, Migration> = {
       await db.schema.alterTable('submit_keys').addColumn('digest', 'text').execute()
     },
   },
+  '008-left-behind': {
+    async up(db: Kysely<unknown>) {
+      await db.schema
+        .createTable('left_behind')
+        .addColumn('node', 'text', (column) => column.notNull())
+        .addColumn('id', 'text', (column) => column.notNull())
+        .addColumn('instance', 'integer', (column) => column.notNull())
+        .addColumn('placed', 'text', (column) => column.notNull())
+        .addPrimaryKeyConstraint('left_behind_key', ['node', 'id', 'instance'])
+        .execute()
+    },
+  },
 }

@@ -10,6 +10,7 @@ export interface Tables {
   submit_keys: SubmitKeyTable
   version_marks: VersionMarkTable
   notifications: NotificationTable
+  left_behind: LeftBehindTable
 }
 
 interface OperationTable {
@@ -129,6 +130,15 @@ interface NotificationTable {
   tries: number
   /** When to try next; `null`: its task has not ended. */
   due: string | null
+}
+
+/** Executions that a node may still have although their tasks were taken from it. */
+interface LeftBehindTable {
+  node: string
+  id: string
+  instance: number
+  /** What it holds there, as JSON. */
+  placed: string
 }
 
 export type OperationRow = Selectable<OperationTable>

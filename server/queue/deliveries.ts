@@ -45,17 +45,18 @@ export function createDeliveries({ store, nodes, dispatcher, toOrder }: Deliveri
   /** The node has answered a kill. */
   function answered(task: TaskRecord): void {
     const now = store.live.get(task.id)
-    if (now?.instance === task.instance) killed.add(executionKey(task))
+    if (now?.instance === task.instance && now.node !== null) killed.add(executionKey(task))
   }
 
-  async function take(task: TaskRecord, action: 'run' | 'kill', order?: TaskOrder): Promise<void> {
+  /** Gives the order, or without one the kill, and takes in what the node says to it. */
+  async function take(task: TaskRecord, order: TaskOrder | undefined): Promise<void> {
     const node = task.node ?? ''
     const report = order ? await dispatcher.run(node, order) : await dispatcher.kill(node, executionOf(task))
     await store.update(task.id, (record) => {
       const verdict = judgeReport(record, node, report)
       return typeof verdict === 'object' ? verdict : undefined
     }, `node ${node}`)
-    if (action === 'kill') answered(task)
+    if (!order) answered(task)
   }
 
   /** What a node says that will not do it. */
@@ -84,7 +85,7 @@ export function createDeliveries({ store, nodes, dispatcher, toOrder }: Deliveri
     const order = action === 'run' ? orderOf(task) : undefined
     if (order instanceof HakuError) return unsendable(task, order)
     try {
-      await take(task, action, order)
+      await take(task, order)
     } catch (error) {
       if (!isHakuError(error) || isTransient(error)) throw error
       await refused(task, action, error)
@@ -148,7 +149,7 @@ export function createDeliveries({ store, nodes, dispatcher, toOrder }: Deliveri
     deliver,
     async revive(task) {
       try {
-        await tryOnce(task, task.wish === 'kill' ? 'kill' : 'run')
+        await take(task, task.wish === 'kill' ? undefined : toOrder(task))
       } catch (error) {
         // The next heartbeat brings the next try.
         console.error(`[hakuriver] [dispatch] ${task.node} was asked for the lost task ${task.id}: ${errorMessage(error)}`)

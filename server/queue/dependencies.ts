@@ -44,7 +44,7 @@ export function createDependencies({ store, fail, onFree }: DependenciesOptions)
   }
 
   function look(id: string): void {
-    void store.untilWritten(`what task ${id} waits for could not be looked at or stored`, () => turns.take(id, () => assess(id)))
+    void store.untilWritten(`what has become of what task ${id} waits for could not be stored`, () => turns.take(id, () => assess(id)))
   }
 
   function forget(task: TaskRecord): void {

@@ -45,7 +45,25 @@ export function watchNodes({ store, nodes, deliveries, onRoom, guard }: NodeWatc
     await Promise.all(lost.map(deliveries.revive))
     const wanted = new Set([...store.live.onNode(node.hostname), ...lost].map(executionKey))
     const strangers = executions.filter((execution) => !wanted.has(executionKey(execution)))
-    await Promise.all(unwanted.count(node.hostname, strangers).map((execution) => deliveries.drop(node.hostname, execution)))
+    const counted = new Set(unwanted.count(node.hostname, strangers))
+    // What was taken from it is known to be unwanted at once.
+    const left = new Set(store.live.reservations.leftOn(node.hostname).map(executionKey))
+    await settleLeft(node, known)
+    await Promise.all(strangers.filter((execution) => counted.has(execution) || left.has(executionKey(execution))).map((execution) => deliveries.drop(node.hostname, execution)))
+  }
+
+  /** The place of what was taken from the node is free once the node has it no more. */
+  async function settleLeft({ hostname }: NodeRecord, known: ReadonlySet<string>): Promise<void> {
+    const gone = store.live.reservations.leftOn(hostname).filter((execution) => !known.has(executionKey(execution)))
+    if (gone.length === 0) return
+    await store.forgetLeft(hostname, gone)
+    onRoom()
+  }
+
+  function loseRemoved(hostname: string): void {
+    // Not those of a new node of the name.
+    const tasks = [...store.live.onNode(hostname), ...store.live.lostOn(hostname)]
+    void store.untilWritten(`that the tasks of ${hostname} are lost could not be stored`, () => lose(tasks, 'node_removed', `The node ${hostname} was removed.`))
   }
 
   const onHeartbeat = (node: NodeRecord, executions: Execution[]) => guard(compare(node, executions))
@@ -55,14 +73,17 @@ export function watchNodes({ store, nodes, deliveries, onRoom, guard }: NodeWatc
       if (!nodes.find(hostname)?.online) await lose(givenTo(node), 'node_unreachable', `The node ${hostname} does not answer. If it comes back, the task comes back with it.`)
     })
   }
-  const onRemoved = (node: NodeRecord) => {
-    missing.forget(node.hostname)
-    unwanted.forget(node.hostname)
-    // Not those of a new node of the name.
-    const tasks = [...store.live.onNode(node.hostname), ...store.live.lostOn(node.hostname)]
-    void store.untilWritten(`that the tasks of ${node.hostname} are lost could not be stored`, () => lose(tasks, 'node_removed', `The node ${node.hostname} was removed.`))
+  const onRemoved = ({ hostname }: NodeRecord) => {
+    missing.forget(hostname)
+    unwanted.forget(hostname)
+    loseRemoved(hostname)
     onRoom()
   }
+
+  // An earlier Host may have ended between the removal of a node and the end of its tasks.
+  const places = new Set([...store.live.values()].map(({ node }) => node))
+  for (const hostname of places) if (hostname !== null && !nodes.find(hostname)) loseRemoved(hostname)
+
   nodes.events.on('online', onRoom).on('drain', onRoom).on('heartbeat', onHeartbeat).on('offline', onOffline).on('removed', onRemoved)
   return {
     close() {

@@ -103,12 +103,15 @@ export function createPlanInputs({ store, nodes, loadBytes, ...blocked }: PlanIn
       haveVersionsChanged = false
       const nodeStates = nodes.list().map(toState)
       states = new Map(nodeStates.map((state) => [state.hostname, state]))
-      return { ...built, newVersions: [...unread.values()], input: { waiting, nodes: nodeStates, loadBytes, now } }
+      return { ...built, newVersions: [...unread.values()], input: { waiting, nodes: nodeStates, loadBytes, now, mostPlacements: MOST_PLACEMENTS } }
     },
   }
 }
 
 // --- internal ---
+
+/** Of one plan: each is a row and an order, and the Host does other things before it goes on. */
+const MOST_PLACEMENTS = 1000
 
 interface Known {
   task: TaskRecord

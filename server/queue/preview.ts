@@ -32,7 +32,7 @@ export async function previewSubmission({ nodes, versions, dependencies, input, 
     const blocked = reasons.length === 0 && body.parallel !== null && index >= body.parallel ? [limitReason(body.parallel)] : reasons
     return { ...requestOf(body, target), id: `preview-${index}`, count: blocked.length === 0 ? 1 : 0, version: details && versionKey(details), timeLimitSeconds: body.timeLimitSeconds, blocked }
   })
-  const plan = planPlacements({ ...now, waiting: now.waiting.toSpliced(ahead, 0, ...wanted) })
+  const plan = planPlacements({ ...now, mostPlacements: Infinity, waiting: now.waiting.toSpliced(ahead, 0, ...wanted) })
   return {
     environment: body.environment,
     version: details?.version ?? null,

@@ -4,6 +4,7 @@ import type { TaskQuery } from '#core/api/schemas.ts'
 import { isFinal, type TaskState, taskStates } from '#core/tasks/states.ts'
 import type { Tables } from '../database/tables.ts'
 import { type BatchTally, countChange, createTally } from './batch-counts.ts'
+import type { LeftBehind } from './left-behind.ts'
 import { findNumbers, type NumbersQuery, numbersInStates } from './task-numbers.ts'
 import type { TaskRecord, TaskSpec } from './task-record.ts'
 import { decodeSpec, fromRow, type ReadRow } from './task-rows.ts'
@@ -17,6 +18,8 @@ export interface TaskQueries {
   unfinished(): Promise<TaskRecord[]>
   /** All that were lost with their nodes, and may come back with them. */
   outOfSight(): Promise<TaskRecord[]>
+  /** What nodes may still have although it was taken from them. */
+  leftBehind(): Promise<LeftBehind[]>
   /** Ids of a batch's items that have a row and are in one of these states. */
   itemsIn(batchNumber: number, states: readonly TaskState[]): Promise<string[]>
   /** Indexes of all items that have a row. */
@@ -98,6 +101,10 @@ export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
     async outOfSight() {
       return withSharedSpecs(await wholeRows().where(isOneOf(await numbersInStates(database, ['lost']))).where('tasks.reason', '=', 'node_unreachable').where('tasks.node', 'is not', null).execute())
     },
+    async leftBehind() {
+      const found = await database.selectFrom('left_behind').selectAll().execute()
+      return found.map(({ placed, ...rest }) => ({ ...rest, placed: JSON.parse(placed) as LeftBehind['placed'] }))
+    },
     async itemsIn(batchNumber, states) {
       const found = await database.selectFrom('tasks').select('id').where('batch', '=', batchNumber).where('state', 'in', states).orderBy('number').execute()
       return found.map(({ id }) => id)
@@ -115,7 +122,7 @@ export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
       for (const { state, exit_code: exitCode, rows: count } of groups) countChange(tally, undefined, { state, exitCode }, count)
       return tally
     },
-    newest: () => database.selectFrom('tasks').select(['number', 'id']).orderBy('number', 'desc').limit(1).executeTakeFirst(),
+    newest: () => database.selectFrom('tasks').select(['number', 'id']).where('number', '=', (eb) => eb.selectFrom('tasks').select(({ fn }) => fn.max('number').as('last'))).executeTakeFirst(),
     findKey: (key) => database.selectFrom('submit_keys').select(['number', 'digest']).where('key', '=', key).executeTakeFirst(),
     async forgetKeysBelow(number) {
       await database.deleteFrom('submit_keys').where('number', '<', number).execute()

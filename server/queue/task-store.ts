@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { Kysely } from 'kysely'
+import type { Execution } from '#core/api/schemas.ts'
 import type { GroupWriter } from '#core/database/group-writer.ts'
 import { HakuError } from '#core/errors.ts'
 import { continueIds } from '#core/ids.ts'
@@ -52,6 +53,8 @@ export interface TaskStore {
   update(id: string, change: Change, by: string): Promise<TaskRecord>
   /** Changes a batch, and gives rows to some of its items: both or nothing. @throws `task.not_found` */
   place(batchId: string, change: (batch: TaskRecord) => { batch: Partial<TaskRecord>; items: TaskRecord[] } | undefined, by: string): Promise<TaskRecord>
+  /** A node has told that it does not have these any more, which were taken from it. */
+  forgetLeft(hostname: string, executions: readonly Execution[]): Promise<void>
   /** `change`: a task as it is after each of its changes, and as it was before. `added`: what was submitted. */
   changes: EventEmitter<TaskStoreEvents>
   /** For changes that follow from what is told once: see {@link UntilWritten.run}. */
@@ -82,6 +85,7 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
   const untilWritten = createUntilWritten()
   const changes = new EventEmitter<TaskStoreEvents>()
   changes.setMaxListeners(0)
+  for (const left of await queries.leftBehind()) live.reservations.leave(left)
   const newest = await queries.newest()
   if (newest) continueIds(newest.id)
   let lastNumber = newest?.number ?? 0
@@ -226,6 +230,7 @@ export async function createTaskStore({ database, writer }: TaskStoreOptions): P
         changes.emit('added', records)
       })
     },
+    forgetLeft: (hostname, executions) => writes.forgetLeft(hostname, executions, () => live.reservations.forget(hostname, executions)),
     tallyOf: (batchId) => tallies.get(batchId),
     countsOf({ id, items }) {
       const tally = tallies.get(id)

@@ -6,7 +6,7 @@ import { errorMessage, type ErrorKind, isHakuError } from '#core/errors.ts'
 export interface UntilWritten {
   /**
    * Does the work again until it succeeds, or the Host closes. `work` MUST look at what there is by then, and come to nothing where it was done
-   * already. Resolves when it is done or given up, and never rejects. `what`: for the log.
+   * already. Resolves when it is done or given up, and never rejects. `what`: for the log, such as `that … could not be stored`.
    */
   run(what: string, work: () => Promise<unknown>): Promise<void>
   close(): void
@@ -30,7 +30,7 @@ export function createUntilWritten(): UntilWritten {
     } catch (error) {
       if (closing.signal.aborted || isHakuError(error, 'host.stopping')) return true
       const isLast = isHakuError(error) && !TRANSIENT.includes(error.kind)
-      if (isFirst || isLast) console.error(`[hakuriver] [queue] ${what}: ${errorMessage(error)}${isLast ? '' : ' It is tried again until it succeeds.'}`)
+      if (isFirst || isLast) console.error(`[hakuriver] [queue] ${what}${isLast ? '' : ', and is tried again until it is'}: ${errorMessage(error)}`)
       return isLast
     }
   }

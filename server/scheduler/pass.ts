@@ -7,8 +7,6 @@ import type { Room } from './room.ts'
 import type { KeptNode, Placement, Plan, PlanInput } from './types.ts'
 import { firstReason, judgeNodes } from './verdicts.ts'
 
-/** The Host does other things before it goes on: each placement is a row and an order. */
-export const MOST_PLACEMENTS = 1000
 /** Nodes are kept for so many different requests at a time, the first in the queue; a target's node besides. */
 const KEPT_AT_MOST = 8
 
@@ -28,9 +26,9 @@ export interface PassResult {
   unseen: readonly Room[]
 }
 
-/** Goes through the queue once: gives each its place, or keeps a node for it. After {@link MOST_PLACEMENTS} it is cut, and the next pass goes on. */
+/** Goes through the queue once: gives each its place, or keeps a node for it. After `mostPlacements` it is cut, and the next pass goes on. */
 export function runPass({ fleet, line, input, pass, changed }: PassOptions): PassResult {
-  const { now } = input
+  const { now, mostPlacements = Infinity } = input
   const placements: Placement[] = []
   const kept: KeptNode[] = []
   const chooseRoom = createChooser(input)
@@ -38,7 +36,7 @@ export function runPass({ fleet, line, input, pass, changed }: PassOptions): Pas
   /** Of those that are dirty. */
   let reach: Reach | undefined
   let asking = 0
-  const isCut = () => placements.length >= MOST_PLACEMENTS
+  const isCut = () => placements.length >= mostPlacements
 
   function markDirty(room: Room): void {
     if (room.dirtyIn === pass) return

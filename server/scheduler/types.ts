@@ -67,6 +67,8 @@ export interface PlanInput {
   loadBytes: LoadBytes
   /** Unix milliseconds. */
   now: number
+  /** Without it all are placed that have room. */
+  mostPlacements?: number
 }
 
 export interface LoadBytes {
@@ -98,7 +100,7 @@ export interface Plan {
   /** In the order in which they were decided; one entry for each item of a batch. */
   placements: Placement[]
   kept: readonly KeptNode[]
-  /** There may be more to place: those are all that one plan has. */
+  /** It has as many placements as it may, and there may be more to place. */
   isCut: boolean
   /** The first reason why a task waits, or what was not placed of a batch, for people; `null`: all of it was placed, or it is not known. Worked out when asked: only the newest plan of a planner can be. */
   reasonFor(taskId: string): WaitingReason | null

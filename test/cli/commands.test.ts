@@ -26,7 +26,7 @@ describe('lists', () => {
 
   it.each([
     [['docker', 'list-containers'], [['ID', 'NAME', 'IMAGE', 'STATUS'], ['abcdef012345', 'my-env', 'ubuntu:22.04', 'Running'], ['bbbbbbbbbbbb', 'other', 'ubuntu:22.04', 'Stopped'], ['abcdef012345', 'my-env', String.raw`evil\u001b[2J`, 'Running']]],
-    [['docker', 'list-tars'], [['NAME', 'LATEST', 'TIME', 'FILE', 'SIZE', 'NEW', 'NODES', 'OLDER'], ['my-env', '1700000000', '2026-02-03 04:05:06', 'my-env-1700000000.tar', '1.06 MB', '-', '-', '1600000000 (pinned)']]],
+    [['docker', 'list-tars'], [['NAME', 'LATEST', 'TIME', 'FILE', 'SIZE', 'NEW', 'NODES', 'OLDER'], ['my-env', '1700000000', '2026-02-03 04:05:06+00:00', 'my-env-1700000000.tar', '1.06 MB', '-', '-', '1600000000 (pinned)']]],
   ])('%j as a table for people', async (argv, table) => {
     const host = await startStubHost({ answers })
     const { code, stdout, stderr } = await programs.run('hakuriver', argv, { env: { ...host.env, TZ: 'UTC' } })

@@ -28,8 +28,8 @@ describe('versions', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(lines(stdout)).toEqual([
       ['NAME', 'CURRENT', 'CREATED', 'SIZE', 'NEW', 'VERSIONS', 'NODES', 'TASKS', 'MESSAGE'],
-      ['my-env', '1700000000', '2026-02-03 04:05:06', '1.06 MB', '1.00 kB', '2', 'n1, n2', '1', String.raw`with \u001b[31mcolour`],
-      ['my-env-gpu', '-', '2026-02-03 04:05:06', '1.06 MB', '-', '1', '-', '0', '-'],
+      ['my-env', '1700000000', '2026-02-03 04:05:06+00:00', '1.06 MB', '1.00 kB', '2', 'n1, n2', '1', String.raw`with \u001b[31mcolour`],
+      ['my-env-gpu', '-', '2026-02-03 04:05:06+00:00', '1.06 MB', '-', '1', '-', '0', '-'],
     ])
     expect(JSON.parse((await programs.run('hakuriver', ['env', 'list', '--json'], { env: host.env })).stdout)).toEqual(items)
   })
@@ -39,8 +39,8 @@ describe('versions', () => {
     const { stdout } = await programs.run('hakuriver', ['env', 'log', 'my-env'], { env: { ...host.env, TZ: 'UTC' } })
     expect(lines(stdout)).toEqual([
       ['VERSION', 'CREATED', 'SIZE', 'NEW', 'AUTHOR', 'STATE', 'NODES', 'TASKS', 'MESSAGE'],
-      ['1700000000', '2026-02-03 04:05:06', '1.06 MB', '1.00 kB', 'ann', 'current, restores 1600000000', 'n1, n2', '01task', String.raw`with \u001b[31mcolour`],
-      ['1600000000', '2026-02-03 04:05:06', '1.06 MB', '-', '-', 'pinned', '-', '-', '-'],
+      ['1700000000', '2026-02-03 04:05:06+00:00', '1.06 MB', '1.00 kB', 'ann', 'current, restores 1600000000', 'n1, n2', '01task', String.raw`with \u001b[31mcolour`],
+      ['1600000000', '2026-02-03 04:05:06+00:00', '1.06 MB', '-', '-', 'pinned', '-', '-', '-'],
     ])
     expect(JSON.parse((await programs.run('hakuriver', ['env', 'log', 'my-env', '--json'], { env: host.env })).stdout)).toEqual([rich, old])
   })

@@ -28,8 +28,8 @@ describe('client nodes', () => {
     expect(code).toBe(0)
     expect(lines(stdout)).toEqual([
       HEADER,
-      ['node1', 'online', '0', '2/8', '1.00 GB/16.0 GB', '-', '12%', '28.0.0', '2026-02-03 04:05:06'],
-      ['node2', 'offline, drained', '3', '2/8', '1.00 GB/16.0 GB', '1/2', '12%', '28.0.0', '2026-02-03 04:05:06'],
+      ['node1', 'online', '0', '2/8', '1.00 GB/16.0 GB', '-', '12%', '28.0.0', '2026-02-03 04:05:06+00:00'],
+      ['node2', 'offline, drained', '3', '2/8', '1.00 GB/16.0 GB', '1/2', '12%', '28.0.0', '2026-02-03 04:05:06+00:00'],
     ])
   })
 
@@ -42,7 +42,7 @@ describe('client node', () => {
   it('shows all about it', async () => {
     const { code, stdout } = await run({ getNode: () => drained }, 'node', 'node2')
     expect(code).toBe(0)
-    for (const line of ['State:       offline, drained', String.raw`Drained:     since 2026-02-03 04:05:06: new disk\u001b[2J`, 'Cores:       2 of 8 reserved', 'Processes:   takes tasks without a container', 'Versions:    my-env@1700000000']) expect(stdout).toContain(`${line}\n`)
+    for (const line of ['State:       offline, drained', String.raw`Drained:     since 2026-02-03 04:05:06+00:00: new disk\u001b[2J`, 'Cores:       2 of 8 reserved', 'Processes:   takes tasks without a container', 'Versions:    my-env@1700000000']) expect(stdout).toContain(`${line}\n`)
     expect(lines(stdout)).toContainEqual(['0', 'NVIDIA H100', '80.0 GB', '0', 'free'])
     expect(lines(stdout)).toContainEqual(['1', 'NVIDIA H100', '80.0 GB', '-', 'reserved'])
     expect(lines(stdout)).toContainEqual(['0', '0-3', '4', '8.00 GB'])
@@ -62,6 +62,11 @@ describe('changing nodes', () => {
     expect(code).toBe(0)
     expect(host.requests).toEqual(['node1', 'node2'].map((hostname) => ({ id: 'drainNode', params: { hostname }, body: { reason: 'new disk' } })))
     expect(lines(stdout).map(([name, state]) => `${name} ${state}`)).toEqual(['NODE STATE', 'node1 offline, drained', 'node2 offline, drained'])
+  })
+
+  it('drain without a reason leaves the one that there is', async () => {
+    const { host } = await run({ drainNode: () => drained }, 'drain', 'node2')
+    expect(host.requests).toEqual([{ id: 'drainNode', params: { hostname: 'node2' }, body: {} }])
   })
 
   it('undrain', async () => {

@@ -35,6 +35,9 @@ describe('options', () => {
     [['img', '-mhi'], { note: 'hi' }],
     [['--note', 'hi', 'img'], { image: 'img', note: 'hi' }],
     [['img', '--note=-x'], { note: '-x' }],
+    [['img', '--note', '-5'], { note: '-5' }],
+    [['--note', '-5', 'img'], { image: 'img', note: '-5' }],
+    [['img', '-m', '-0.5', '--env', '-1', '--env', '-2'], { note: '-0.5', env: ['-1', '-2'] }],
     [['img', '--note='], { note: '' }],
     [['img', '--pull'], { pull: true }],
     [['img'], { pull: false, note: undefined, env: [], name: undefined, json: false }],
@@ -57,6 +60,8 @@ describe('strictness', () => {
     [['img', '--pull=yes'], '--pull takes no value.'],
     [['img', '--note'], '--note needs a value.'],
     [['img', '--note', '--pull'], '--note needs a value.'],
+    [['img', '--note', '--', '-5'], '--note needs a value.'],
+    [['img', '--pull', '-5'], '"-5" is not an option here.'],
     [['img', '--note', 'a', '--note', 'b'], '--note may be given only once.'],
     [['img', '-m', 'a', '--note', 'b'], '--note may be given only once.'],
     [[], 'IMAGE is missing.'],
@@ -141,6 +146,7 @@ describe('the command of the user', () => {
     [['--container', 'e', '--', '', ' ', '$(id)'], ['', ' ', '$(id)']],
     [['--container', 'e', 'ls', '-la', '--wait'], ['ls', '-la', '--wait']],
     [['--container=e', 'ls', '--', 'x'], ['ls', '--', 'x']],
+    [['--container', 'e', 'nice', '--container', '-5'], ['nice', '--container', '-5']],
   ])('%j stays untouched', (argv, rest) => {
     const parsed = parseCommandLine(withRest, argv)
     expect(parsed.rest).toEqual(rest)

@@ -33,6 +33,7 @@ describe('what each option says', () => {
     [['--target', 'node1', '--target', 'node2:0::1,2'], { targets: ['node1', 'node2:0::1,2'] }],
     [['--cores', '0', '--memory', '24G', '--gpus', '2', '--gpu-memory', '24G'], { cores: 0, memoryBytes: 24e9, gpus: 2, gpuMemoryBytes: 24e9 }],
     [['--user', '1000:100', '--workdir', '/w', '--network', 'none', '--privileged', '--name', 'a b'], { user: '1000:100', workdir: '/w', network: 'none', privileged: true, name: 'a b' }],
+    [['--priority', '-5', '--key', 'x'.repeat(64), '--time-limit', '366d', '--grace', '1h'], { priority: -5, timeLimitSeconds: 31_622_400, graceSeconds: 3600 }],
     [['--priority=-5', '--hold', '--retry', '3', '--time-limit', '1-12:00:00', '--signal', 'usr1', '--grace', '1m'], { priority: -5, hold: true, retries: 3, timeLimitSeconds: 129_600, signal: 'SIGUSR1', graceSeconds: 60 }],
     [['--signal', 'SIGINT'], { signal: 'SIGINT' }],
     [['--at', '2026-02-05T10:30Z'], { at: '2026-02-05T10:30:00.000Z' }],
@@ -87,23 +88,31 @@ describe('what is wrong names its option', () => {
     [['--gpu-memory', '24G'], '--gpu-memory says nothing without --gpus'],
     [['--env', '=1'], '--env "=1" is not NAME=VALUE'],
     [['--env', ''], '--env "" is not NAME=VALUE or NAME'],
+    [['--env', 'A B=1'], '--env "A B" is not a name of a variable: it has a blank.'],
+    [['--env', 'A B'], '--env "A B" is not a name of a variable: it has a blank.'],
+    [['--env', `${'x'.repeat(1025)}=1`], 'x…" has more than 1024 characters.'],
     [['--env-file', '/nowhere'], '--env-file "/nowhere" can not be read: ENOENT'],
+    [['--mount', ...Array<string>(64).fill('/a:/b').flatMap((mount) => [mount, '--mount']), '/a:/b'], '--mount is given more than 64 times.'],
+    [['--gpus', '1', '--gpu-memory', '0'], '--gpu-memory is not more than 0.'],
+    [['--notify', 'http://'], '--notify "http://" is no valid URL.'],
     [['--mount', 'data:/data'], '--mount "data:/data" is not a mount'],
     [['--user', 'bob'], '--user "bob" is not UID or UID:GID'],
     [['--workdir', 'x'], '--workdir "x" is not an absolute path'],
     [['--network', 'a b'], '--network "a b" is not a network'],
-    [['--name', 'x'.repeat(257)], '--name "xxx'],
-    [['--key', 'short'], '--key "short": Too small'],
+    [['--name', 'x'.repeat(257)], 'x…" has more than 256 characters.'],
+    [['--key', 'short'], '--key "short" has 5 characters; a key has 8 to 64.'],
+    [['--key', 'x'.repeat(65)], ' has 65 characters; a key has 8 to 64.'],
     [['--priority', '1001'], '--priority "1001" is not a whole number from -1000 to 1000'],
     [['--at', 'soon'], '--at "soon" is not a time'],
     [['--after', 'done:x'], '--after "done:x" is not ok:ID, any:ID or fail:ID'],
     [['--after', `done:${ID}`], `--after "done:${ID}" is not`],
-    [['--retry', '-1'], '--retry needs a value'],
+    [['--retry', '-1'], '--retry "-1" is not a whole number from 0 to 1000'],
     [['--retry=-1'], '--retry "-1" is not a whole number'],
-    [['--time-limit', '0'], '--time-limit: Too small'],
+    [['--time-limit', '0'], '--time-limit "0" is not a duration from 0.001s to 366d.'],
+    [['--time-limit', '1h1h'], '--time-limit "1h1h" is not a duration.'],
     [['--time-limit', 'x'], '--time-limit "x" is not a duration'],
     [['--signal', 'STOP'], '--signal "STOP" is none of TERM, INT, HUP, QUIT, USR1, USR2, KILL'],
-    [['--grace', '2h'], '--grace: Too big'],
+    [['--grace', '2h'], '--grace "2h" is not a duration from 0s to 1h.'],
     [['--array', 'a-b'], '--array "a-b" in "a-b" is no list of indexes'],
     [['--array', ''], '--array "" in "" is no list of indexes'],
     [['--array', '1-3%0'], '--array "1-3%0": "0" is not a whole number'],
@@ -136,8 +145,15 @@ describe('what is wrong names its option', () => {
   it.each([
     ['nothing', '', 'has no line'],
     ['zero', 'a\0b', 'holds a NUL character'],
-    ['latin', Buffer.from([0x61, 0xe9, 0x0a]), 'can not be read: The encoded data was not valid'],
+    ['latin', Buffer.from([0x61, 0xe9, 0x0a]), 'can not be read: it is not UTF-8'],
   ])('lines that hold %s', async (name, text, message) => {
     await expect(read('--each-line', file(name, text))).rejects.toThrow(message)
+  })
+
+  it.each([
+    ['a blank', 'A=1\nB C=2', 'B C" is not a name of a variable: it has a blank.'],
+    ['latin', Buffer.from([0x41, 0x3d, 0xe9, 0x0a]), 'can not be read: it is not UTF-8'],
+  ])('variables that hold %s', async (name, text, message) => {
+    await expect(read('--env-file', file(`variables of ${name}`, text))).rejects.toThrow(message)
   })
 })

@@ -3,11 +3,12 @@ import type { HostApi } from '#core/api/host.ts'
 import type { Explanation, TaskDetails } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
 import { usePrograms } from './support/programs.ts'
-import { batch, endedTask, itemOf, task } from './support/samples.ts'
+import { batch, endedTask, itemOf, items, task } from './support/samples.ts'
 import { startStubHost, type StubAnswer } from './support/stub-host.ts'
 
 const programs = usePrograms()
 const running = { ...task, state: 'running' as const, instance: 1 }
+const outOfSight = endedTask(null, { state: 'lost', reason: 'node_unreachable' })
 const other = '01cccccccccccccccccccccccc'
 
 async function run(answers: Partial<Record<keyof HostApi, StubAnswer>>, ...argv: string[]) {
@@ -32,9 +33,14 @@ describe('asking for a change', () => {
 
   it.each([
     [{ ...running, wish: 'kill' as const }, 'running, kill asked for'],
+    [{ ...outOfSight, wish: 'kill' as const }, 'lost, kill asked for'],
+    [{ ...outOfSight, wish: 'kill' as const, reason: 'node_removed' as const }, 'lost'],
+    [{ ...endedTask(137, { state: 'killed' }), wish: 'kill' as const }, 'killed'],
+    [{ ...batch, state: 'lost' as const, wish: 'kill' as const, items: { ...items, counts: { lost: 1, killed: 2 } } }, 'lost, kill asked for: 3 of 3 ended (2 killed, 1 lost)'],
     [{ ...running, state: 'paused' as const, wish: 'pause' as const }, 'paused'],
+    [{ ...batch, state: 'running' as const, wish: 'kill' as const, items: { ...items, pending: '', counts: { running: 2, killed: 1 } } }, 'running, kill asked for: 1 of 3 ended (1 killed), 2 running'],
     [{ ...task, wish: 'hold' as const }, 'queued, held'],
-    [{ ...batch, items: { ...batch.items, kind: 'array' as const, size: 9, parallel: null, pack: false, pending: '8-9', counts: { queued: 2, running: 1, succeeded: 4, failed: 1, killed: 1 } } }, 'queued: 6 of 9 ended (1 failed, 1 killed), 2 queued, 1 running'],
+    [{ ...batch, items: { ...items, size: 9, pending: '8-9', counts: { queued: 2, running: 1, succeeded: 4, failed: 1, killed: 1 } } }, 'queued: 6 of 9 ended (1 failed, 1 killed), 2 queued, 1 running'],
   ])('says where it stands (%#)', async (answer, text) => {
     expect(await run({ killTask: () => answer }, 'kill', answer.id)).toMatchObject({ code: 0, stdout: `${answer.id} ${text}\n` })
   })
@@ -69,6 +75,38 @@ describe('asking for a change', () => {
     const killed = { ...endedTask(137, { state: 'killed', reason: 'user', wish: 'kill' }), events: [] }
     let asked = 0
     expect(await run({ killTask: () => running, getTask: () => (asked++ < 2 ? running : killed) }, 'kill', '--wait', task.id)).toMatchObject({ code: 0, stdout: `${task.id} killed\n` })
+  })
+
+  it.each([
+    ['it is back', { ...endedTask(137, { state: 'killed', reason: 'user', wish: 'kill' }), events: [] }, 'killed'],
+    ['it was removed', { ...outOfSight, reason: 'node_removed' as const, wish: 'kill' as const, events: [] }, 'lost'],
+  ])('kill --wait waits for a silent node until %s, and says so once', async (_what, end, text) => {
+    let asked = 0
+    const lost = { ...outOfSight, wish: 'kill' as const, events: [] }
+    const { code, stdout, stderr } = await run({ killTask: () => lost, getTask: () => (asked++ < 2 ? lost : end) }, 'kill', '--wait', task.id)
+    expect({ code, stdout }).toEqual({ code: 0, stdout: `${task.id} ${text}\n` })
+    expect(stderr).toBe(`The node node1 is silent: ${task.id} is killed when it comes back. Ctrl-C only ends the waiting.\n`)
+  })
+
+  it('kill --wait of a batch waits for the silent nodes of its items', async () => {
+    let asked = 0
+    const lost = { ...batch, state: 'lost' as const, wish: 'kill' as const, items: { ...items, counts: { lost: 3 } }, events: [] }
+    const killed = { ...lost, state: 'killed' as const, items: { ...items, counts: { killed: 3 } } }
+    const lostItems = [itemOf(3, { ...outOfSight, node: 'node2' }), itemOf(2, { ...outOfSight }), itemOf(1, { ...outOfSight, node: 'node3', reason: 'node_removed' })]
+    const { code, stdout, stderr } = await run({ killTask: () => lost, listTasks: () => ({ items: lostItems, nextCursor: null }), getTask: () => (asked++ < 2 ? lost : killed) }, 'kill', '--wait', batch.id)
+    expect({ code, stdout }).toEqual({ code: 0, stdout: `${batch.id} killed: 3 of 3 ended (3 killed)\n` })
+    expect(stderr).toBe(`The nodes node1, node2 are silent: ${batch.id} is killed when they come back. Ctrl-C only ends the waiting.\n`)
+  })
+
+  it('kill --wait asks for all before it waits for any, and Ctrl-C leaves', async () => {
+    const killed = endedTask(137, { id: other, state: 'killed', wish: 'kill' })
+    const host = await startStubHost({ answers: { killTask: ({ params }) => ({ ...running, id: params['id'] }), getTask: ({ params }) => ({ ...(params['id'] === other ? killed : { ...outOfSight, wish: 'kill' }), events: [] }) } })
+    const waiting = programs.start('hakuriver.task', ['kill', '--wait', task.id, other], { env: host.env })
+    await waiting.seen('stdout', `${other} killed\n`)
+    await waiting.seen('stderr', 'is silent')
+    waiting.child.kill('SIGINT')
+    expect(await waiting.finished).toMatchObject({ code: 130, stdout: `${other} killed\n` })
+    expect(host.requests.slice(0, 2)).toMatchObject([{ id: 'killTask', params: { id: task.id } }, { id: 'killTask', params: { id: other } }])
   })
 
   it('retry needs something to retry', async () => {
@@ -128,7 +166,7 @@ describe('task rerun', () => {
 
   it('--wait ends as the new one does', async () => {
     const ended = { ...endedTask(6), id: other, instance: 0, events: [] }
-    expect(await run({ rerunTask: () => ({ tasks: [ended] }), getTask: () => ended }, 'rerun', task.id, '--wait')).toMatchObject({ code: 6, stdout: '', stderr: `${other}\n` })
+    expect(await run({ rerunTask: () => ({ tasks: [ended] }), getTask: () => ended }, 'rerun', task.id, '--wait')).toMatchObject({ code: 6, stdout: '', stderr: `${other}\nhakuriver: task ${other} failed: The command ended with exit code 6.\n` })
   })
 })
 
@@ -150,8 +188,8 @@ describe('task show', () => {
     const { code, stdout } = await programs.run(program, [command, task.id], { env: { ...host.env, TZ: 'UTC' } })
     expect(code).toBe(0)
     for (const line of ['State:       failed', 'Exit code:   3', String.raw`Name:        evil\u001b]0;name\u0007`, 'Command:     ["echo","hello"]', 'Priority:    5', 'Time limit:  1h30m', 'GPUs:        numbers 0, 3', 'Variables:   TOKEN', `After:       any:${other}`]) expect(stdout).toContain(`${line}\n`)
-    expect(stdout).toContain('2026-02-03 04:05:06   submitted   user ada     -           -       -\n')
-    expect(stdout).toContain(String.raw`2026-02-03 04:05:06   running     node node1   1           node1   evil\u001b[2J`)
+    expect(stdout).toContain('2026-02-03 04:05:06+00:00   submitted   user ada     -           -       -\n')
+    expect(stdout).toContain(String.raw`2026-02-03 04:05:06+00:00   running     node node1   1           node1   evil\u001b[2J`)
     expect(stdout).not.toContain('secret')
   })
 
@@ -160,6 +198,20 @@ describe('task show', () => {
     expect(stdout).toContain('State:       queued\n')
     expect(stdout).toContain('In short:    It waits for a free GPU.\nPlace:       3 of 12 that wait\nBecause:     limit: Only 2 at a time.\n')
     expect(stdout).toContain('node1   no_room   1 of 2 GPUs is free.\nnode2   -         It could start there.\n')
+  })
+
+  it('has all times in local time, those of the sentences too', async () => {
+    const at = '2026-11-25T04:59:00.000Z'
+    const reason = { code: 'not_before' as const, message: `It starts at ${at}, or later.` }
+    const host = await startStubHost({
+      answers: {
+        getTask: () => ({ ...task, at, command: ['at', at], message: reason.message, events: [{ time: at, event: 'note' as const, by: 'host', instance: 0, node: null, message: reason.message }] }),
+        explainTask: () => ({ ...explanation, summary: reason.message, reasons: [reason], nodes: [{ hostname: 'node1', reason }] }),
+      },
+    })
+    const { stdout } = await programs.run('hakuriver.task', ['show', task.id], { env: { ...host.env, TZ: 'America/New_York' } })
+    expect(stdout).toContain(`Command:     ["at","${at}"]\n`)
+    expect(stdout.match(/2026-11-2\S+(?: [\d:-]*)?/g)?.toSorted()).toEqual([...Array<string>(7).fill('2026-11-24 23:59:00-05:00'), `${at}"]`])
   })
 
   it('--json is what the API has, with the explanation of one that waits', async () => {

@@ -1,15 +1,22 @@
 import { describe, expect, it } from 'vitest'
 import type { Task } from '#core/api/schemas.ts'
+import { HakuError } from '#core/errors.ts'
 import { usePrograms } from './support/programs.ts'
-import { batch, endedBatch, endedTask, itemOf, task } from './support/samples.ts'
+import { batch, endedBatch, endedTask, environment, itemOf, node, task } from './support/samples.ts'
 import { startStubHost, type StubAnswer } from './support/stub-host.ts'
 import { startTerminal } from './support/terminal.ts'
 
 const programs = usePrograms()
 const lines = (text: string) => text.trimEnd().split('\n').map((line) => line.split(/ {2,}/))
 
+const others = {
+  getTask: () => ({ ...batch, events: [] }),
+  listNodes: () => ({ items: [node] }),
+  listEnvironments: () => ({ items: [environment] }),
+}
+
 async function run(listTasks: StubAnswer, ...options: string[]) {
-  const host = await startStubHost({ answers: { listTasks } })
+  const host = await startStubHost({ answers: { ...others, listTasks } })
   return programs.run('hakuriver.task', ['list', ...options], { env: { ...host.env, TZ: 'UTC' } })
 }
 
@@ -20,9 +27,9 @@ describe('task list', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(lines(stdout)).toEqual([
       ['ID', 'STATE', 'EXIT', 'NODE', 'ENVIRONMENT', 'USER', 'SUBMITTED', 'COMMAND'],
-      [task.id, 'failed', '3', 'node1', 'my-env', 'ada', '2026-02-03 04:05:06', 'echo hello'],
-      [batch.id, 'failed (3/3)', '2', '-', 'my-env', String.raw`eve\u001b[2J`, '2026-02-03 04:05:06', 'sweep: echo hello'],
-      [task.id, 'queued (held)', '-', '-', '-', '-', '2026-02-03 04:05:06', 'echo hello'],
+      [task.id, 'failed', '3', 'node1', 'my-env', 'ada', '2026-02-03 04:05:06+00:00', 'echo hello'],
+      [batch.id, 'failed (3/3)', '2', '-', 'my-env', String.raw`eve\u001b[2J`, '2026-02-03 04:05:06+00:00', 'sweep: echo hello'],
+      [task.id, 'queued (held)', '-', '-', '-', '-', '2026-02-03 04:05:06+00:00', 'echo hello'],
     ])
   })
 
@@ -37,6 +44,7 @@ describe('task list', () => {
     [['--state', 'running', '--node', 'n1', '--environment', 'e1', '--user', 'ada', '--limit', '5'], 'state=running&node=n1&environment=e1&submitter=ada&level=top&limit=5'],
     [['--items', '--since', '2026-02-03T04:05Z'], 'since=2026-02-03T04%3A05%3A00.000Z&level=all&limit=100'],
     [['--batch', batch.id], `batch=${batch.id}&level=all&limit=100`],
+    [['--environment', 'NULL'], 'environment=NULL&level=top&limit=100'],
   ])('%j is handed on', async (options, query) => {
     let asked = ''
     expect((await run((request) => ((asked = String(request.query)), { items: [], nextCursor: null }), ...options)).code).toBe(0)
@@ -46,6 +54,8 @@ describe('task list', () => {
   it.each([
     [['--state', 'asleep'], '--state "asleep" is none of queued'],
     [['--since', 'soon'], '--since "soon" is not a time'],
+    [['--environment', 'my-env@1700000000'], '--environment "my-env@1700000000" names a version; tasks are listed by the environment alone. Write --environment my-env.'],
+    [['--environment', 'My_Env'], '--environment "My_Env" is not a valid environment name'],
     [['--limit', '0'], '--limit "0" is not a whole number from 1'],
     [['--all', '--limit', '5'], '--all and --limit can not be given together'],
     [['--all', '--watch'], '--all and --watch can not be given together'],
@@ -53,6 +63,25 @@ describe('task list', () => {
     const { code, stderr } = await programs.run('hakuriver.task', ['list', ...options])
     expect(code).toBe(2)
     expect(stderr).toContain(message)
+  })
+
+  it.each([
+    [['--node', 'node2'], 'There is no node "node2" now, and no task of one; did you mean "node1"?\n'],
+    [['--environment', 'zzz'], 'There is no environment "zzz" now, and no task of one.\n'],
+    [['--node', 'node1', '--environment', 'my-env'], ''],
+    [['--environment', 'NULL'], ''],
+  ])('%j, of which there is none, says whether it can be found at all', async (options, told) => {
+    expect(await run(() => ({ items: [], nextCursor: null }), ...options)).toMatchObject({ code: 0, stderr: told })
+    expect(await run(() => ({ items: [], nextCursor: null }), ...options, '--all', '--json')).toEqual({ code: 0, stdout: '[]\n', stderr: told })
+    expect(await run(() => ({ items: [task], nextCursor: null }), ...options)).toMatchObject({ code: 0, stderr: '' })
+  })
+
+  it.each([
+    ['that there is not', () => { throw new HakuError('task.not_found', 'There is no task x.') }, 'hakuriver task: There is no task x.\n'],
+    ['that is none', () => ({ ...task, events: [] }), `hakuriver task: The task x is no batch, so it has no items. "hakuriver task show x" shows it.\n`],
+  ])('of a batch %s ends with 3', async (_what, getTask, stderr) => {
+    const host = await startStubHost({ answers: { getTask } })
+    for (const more of [[], ['--watch']]) expect(await programs.run('hakuriver.task', ['list', '--batch', 'x', ...more], { env: host.env })).toEqual({ code: 3, stdout: '', stderr })
   })
 
   describe('of many', () => {
@@ -66,7 +95,7 @@ describe('task list', () => {
     it('says that there are more', async () => {
       const { stdout, stderr } = await run(pages)
       expect(lines(stdout)).toHaveLength(101)
-      expect(stderr).toBe('There are more than these 100: --limit N or --all shows them.\n')
+      expect(stderr).toBe('There are more: --limit N or --all shows them.\n')
     })
 
     it.each([[['--all'], 2500], [['--limit', '1500'], 1500]])('%j shows each once', async (options, count) => {
@@ -138,6 +167,14 @@ describe('task list --watch', () => {
 
   it('tells at once that there is no Host', async () => {
     expect(await programs.run('hakuriver.task', ['list', '--watch', '--host', '127.0.0.1:1'])).toMatchObject({ code: 5, stdout: '' })
+  })
+
+  it('cuts nothing at a terminal that knows no size', async () => {
+    const { host } = await watch()
+    const terminal = startTerminal('hakuriver.task', ['list', '--watch'], programs.env(host.env), { cols: 0, rows: 0 })
+    await terminal.seen(/COMMAND\r\n.*my-env/)
+    terminal.pty.write('\u0003')
+    expect(await terminal.ended).toBe(0)
   })
 
   it('draws again in the same place at a terminal', async () => {

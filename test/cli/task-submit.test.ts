@@ -40,6 +40,24 @@ describe('a submission', () => {
     expect((await submit(host).finished).stdout).toBe(`${task.id}\n${second.id}\n`)
   })
 
+  it.each([
+    ['an argument', String.raw`exec hakuriver.task submit --container my-env -- echo "$(printf '\377\376x')"`, 'The argument "\uFFFD\uFFFDx" is not UTF-8'],
+    ['the value of an option', String.raw`exec hakuriver.task submit --name "$(printf 'a\351')" --container my-env -- true`, 'The argument "a\uFFFD" is not UTF-8'],
+    ['a variable', String.raw`BAD="$(printf 'caf\351')" exec hakuriver.task submit --env BAD --container my-env -- true`, '--env "BAD": its value here is not UTF-8'],
+  ])('with %s that is not UTF-8 is refused, and not changed', async (_what, script, message) => {
+    const host = await startStubHost()
+    const { code, stderr } = await programs.run('sh', ['-c', script], { env: host.env })
+    expect({ code, requests: host.requests }).toEqual({ code: 2, requests: [] })
+    expect(stderr).toContain(message)
+  })
+
+  it('hands on U+FFFD itself', async () => {
+    const host = await startStubHost({ answers: { submitTask: () => ({ tasks: [task] }) } })
+    const { code } = await programs.run('hakuriver.task', ['submit', '--container', 'my-env', '--env', 'ODD', '--', 'echo', '', '\uFFFD'], { env: { ...host.env, ODD: 'x\uFFFD' } })
+    expect(code).toBe(0)
+    expect(submitted(host)).toMatchObject([{ command: ['echo', '', '\uFFFD'], env: { ODD: 'x\uFFFD' } }])
+  })
+
   it('with a mistake is refused before the Host is asked', async () => {
     const host = await startStubHost()
     const { code, stdout, stderr } = await submit(host, '--memory', '3X').finished

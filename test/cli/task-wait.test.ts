@@ -21,16 +21,16 @@ describe('submit --wait', () => {
     model.task(task.id).print('stdout', 'caf\u00E9\n')
     await running.seen('stdout', 'caf')
     model.task(task.id).print('stderr', 'err')
-    model.task(task.id).end(7)
-    expect(await running.finished).toEqual({ code: 7, stdout: 'caf\uFFFD\n', stderr: `${task.id}\nerr` })
+    model.task(task.id).end(7, { message: 'The command ended with exit code 7.' })
+    expect(await running.finished).toEqual({ code: 7, stdout: 'caf\uFFFD\n', stderr: `${task.id}\nerr\nhakuriver: task ${task.id} failed: The command ended with exit code 7.\n` })
   })
 
   it.each([
     [endedTask(0), 0, ''],
-    [endedTask(7), 7, ''],
-    [endedTask(null, { state: 'lost', reason: 'node_unreachable', message: 'node1 was not heard of.' }), 1, `Task ${task.id} is lost: node1 was not heard of.\n`],
-    [endedTask(137, { state: 'out_of_memory', reason: 'memory_limit', message: null }), 137, `Task ${task.id} ran out of memory.\n`],
-    [endedTask(null, { state: 'killed', reason: 'user', message: 'evil\u001B[2J', instance: 0 }), 1, String.raw`Task ${task.id} was killed: evil\u001b[2J` + '\n'],
+    [endedTask(7), 7, `hakuriver: task ${task.id} failed: The command ended with exit code 7.\n`],
+    [endedTask(null, { state: 'lost', reason: 'node_unreachable', message: 'node1 was not heard of.' }), 1, `hakuriver: task ${task.id} is lost: node1 was not heard of.\n`],
+    [endedTask(137, { state: 'out_of_memory', reason: 'memory_limit', message: null }), 137, `hakuriver: task ${task.id} ran out of memory.\n`],
+    [endedTask(null, { state: 'killed', reason: 'user', message: 'evil\u001B[2J', instance: 0 }), 1, String.raw`hakuriver: task ${task.id} was killed: evil\u001b[2J` + '\n'],
   ])('of one that has ended already says how (%#)', async (ended, code, more) => {
     const { running } = await start(createTaskModel(ended), ...SUBMIT, '--wait', '--', 'true')
     expect(await running.finished).toEqual({ code, stdout: '', stderr: `${task.id}\n${more}` })
@@ -90,7 +90,7 @@ describe('submit --wait', () => {
 
   it('runs the command of --notify at the end, without a shell', async () => {
     const { running } = await start(createTaskModel(endedTask(3)), ...SUBMIT, '--wait', '--notify', `sh -c 'echo "$0 $1 $HAKURIVER_TASK_ID $HAKURIVER_TASK_STATE $HAKURIVER_TASK_EXIT_CODE"; exit 5' '$(id)' "a  b"`, '--', 'true')
-    expect(await running.finished).toEqual({ code: 3, stdout: '', stderr: `${task.id}\n$(id) a  b ${task.id} failed 3\n--notify "sh" ended with 5.\n` })
+    expect(await running.finished).toEqual({ code: 3, stdout: '', stderr: `${task.id}\n$(id) a  b ${task.id} failed 3\n--notify "sh" ended with 5.\nhakuriver: task ${task.id} failed: The command ended with exit code 3.\n` })
   })
 
   it('tells of a --notify command that there is not', async () => {
@@ -123,7 +123,7 @@ describe('of a batch', () => {
     const { running } = await start(model, ...SUBMIT, '--array', '1-3', '--wait', '--', 'true')
     await running.seen('stderr', batch.id)
     model.task(batch.id).set(endedBatch)
-    expect(await running.finished).toEqual({ code: 2, stdout: '', stderr: `${batch.id}\nBatch ${batch.id} failed: 1 of 3 items failed.\n` })
+    expect(await running.finished).toEqual({ code: 2, stdout: '', stderr: `${batch.id}\nhakuriver: batch ${batch.id} failed: 1 of 3 items failed.\n` })
   })
 
   it('--follow shows the lines of all items as they come, each with its index', async () => {
@@ -163,14 +163,14 @@ describe('task wait', () => {
     model.task(a).end(9)
     await running.seen('stdout', `${a} failed\n`)
     model.task(b).end(1)
-    expect(await running.finished).toEqual({ code: 9, stdout: `${c} succeeded\n${a} failed\n${b} failed\n`, stderr: '' })
+    expect(await running.finished).toEqual({ code: 9, stdout: `${c} succeeded\n${a} failed\n${b} failed\n`, stderr: `hakuriver: task ${a} failed.\nhakuriver: task ${b} failed.\n` })
   })
 
   it('--any waits for the first', async () => {
     const model = createTaskModel(...ids.map((id) => ({ ...task, id })))
     const { running } = await start(model, 'wait', '--any', ...ids)
     model.task(b).end(4)
-    expect(await running.finished).toEqual({ code: 4, stdout: `${b} failed\n`, stderr: '' })
+    expect(await running.finished).toEqual({ code: 4, stdout: `${b} failed\n`, stderr: `hakuriver: task ${b} failed.\n` })
   })
 
   it('waits for those that there are, and tells of the others', async () => {

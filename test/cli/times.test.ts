@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { formatTime, localTimes } from '#cli/framework/output.ts'
 import { formatDuration, parseDuration } from '#cli/values/durations.ts'
 import { parseFutureTime, parsePastTime } from '#cli/values/times.ts'
 
@@ -10,7 +11,7 @@ describe('durations', () => {
     expect(parseDuration(text)).toBe(seconds)
   })
 
-  it.each(['', 's', '-5', '1x', '1h 30m', '1:2:3:4', '1:60', '1:99:00', '1-24', '1-1:60', '1m30', '1e3', '٣', 'Infinity'])('%j is none', (text) => {
+  it.each(['', 's', '-5', '1x', '1h 30m', '1:2:3:4', '1:60', '1:99:00', '1-24', '1-1:60', '1m30', '1e3', '٣', 'Infinity', '1h1h', '1m1h', '1d2d', '1.h'])('%j is none', (text) => {
     expect(() => parseDuration(text)).toThrow('is not a duration')
   })
 
@@ -55,5 +56,21 @@ describe('times', () => {
   it.each(['', 'soon', '25:00', '14:60', '2026-02-30', '2026-13-01', '2027-02-29', '2026-02-05T25:00', 'now+', 'now+x', 'now-1h', '2026', 'tomorrow'])('%j is none', (text) => {
     expect(() => parseFutureTime(text, now)).toThrow('is not a time')
     expect(() => parsePastTime(text, now)).toThrow('is not a time')
+  })
+})
+
+describe('times for people', () => {
+  afterEach(() => void vi.unstubAllEnvs())
+
+  it.each([
+    ['UTC', '2026-11-25 04:59:00+00:00'],
+    ['America/New_York', '2026-11-24 23:59:00-05:00'],
+    ['Asia/Kolkata', '2026-11-25 10:29:00+05:30'],
+    ['America/St_Johns', '2026-11-25 01:29:00-03:30'],
+  ])('are local, with the zone, and can be given back: %s', (zone, text) => {
+    vi.stubEnv('TZ', zone)
+    expect(formatTime('2026-11-25T04:59:00.000Z')).toBe(text)
+    expect(localTimes('It starts at 2026-11-25T04:59:00.000Z, or later; before: 2026-11-25T04:59:00Z.')).toBe(`It starts at ${text}, or later; before: ${text}.`)
+    expect(parsePastTime(text)).toBe('2026-11-25T04:59:00.000Z')
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { countIndexes, expand, firstIndexes, formatIndexes, hasIndex, parseIndexes, positionOf, readIndexes, takeIndexes, toIndexSet, withoutIndex } from '#core/tasks/index-set.ts'
+import { countIndexes, expand, firstIndexes, formatIndexes, hasIndex, parseIndexes, positionOf, readIndexes, takeIndexes, toIndexSet, withoutIndex, withoutIndexes } from '#core/tasks/index-set.ts'
 import { indexesOf, replaceVariables, variablesOf } from '#core/tasks/items.ts'
 import { createRandom } from '#simulator/random.ts'
 
@@ -48,8 +48,9 @@ describe('index sets', () => {
         const count = random(4)
         const taken = takeIndexes(set, count)
         expect(taken.taken).toEqual(model.slice(0, count))
-        model = model.slice(count).filter((each) => each !== index)
-        set = withoutIndex(taken.rest, index)
+        const others = Array.from({ length: random(5) }, () => random(60))
+        model = model.slice(count).filter((each) => each !== index && !others.includes(each))
+        set = withoutIndexes(withoutIndex(taken.rest, index), others)
         expect(expand(set)).toEqual(model)
         expect(expand(readIndexes(formatIndexes(set)))).toEqual(model)
       }

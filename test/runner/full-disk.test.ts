@@ -46,7 +46,7 @@ describe('a Runner whose state can not be written', () => {
     return {
       removeEarlier: () => Promise.resolve(),
       find: () => Promise.resolve(undefined),
-      create: ({ record }) => Promise.resolve({ status: 'created', started: (record.handle = 'h') && null, finished: null }),
+      create: () => Promise.resolve({ status: 'created', started: null, finished: null }),
       start: () => Promise.resolve(undefined),
       wait: () => ended,
       readOutput: () => Promise.resolve({ chunks: chunksUntil(ended), destroy: () => undefined }),

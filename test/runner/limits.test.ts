@@ -59,7 +59,8 @@ describe.skipIf(engineMissing !== undefined)('what a task may have of its node',
   }
 
   it('is who and where it was told', async () => {
-    const report = await runToEnd(['sh', '-c', 'echo "$(id -u):$(id -g) $PWD $HAKURIVER_ARRAY_INDEX"; touch /shared/mine'], { user: '1234:567', workdir: '/tmp' })
+    await runToEnd(['touch', '/shared/theirs'])
+    const report = await runToEnd(['sh', '-c', 'echo "$(id -u):$(id -g) $PWD $HAKURIVER_ARRAY_INDEX"; touch /shared/mine && rm -f /shared/mine && rm -f /shared/theirs'], { user: '1234:567', workdir: '/tmp' })
     expect(await workspace.stdout(report.id)).toBe('1234:567 /tmp \n')
     // The data of others is theirs.
     expect(report).toMatchObject({ state: 'failed', exitCode: 1 })

@@ -262,6 +262,12 @@ describe.skipIf(engineMissing !== undefined)('items that share a container', () 
     expect(await containers()).toEqual([])
   })
 
+  it('leave their container to the next Runner when theirs crashes', async () => {
+    await runToEnd(1, ['true'])
+    await restart()
+    await expect.poll(containers).toEqual([])
+  })
+
   it('keep their container when the Runner stops', async () => {
     const id = await start(1, ['sh', '-c', `${UNTIL_GO}; exit 5`])
     const before = await containers()

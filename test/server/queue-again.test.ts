@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createQueueHost, type QueueHost } from './support/queue-host.ts'
 
 let host: QueueHost
@@ -140,6 +140,51 @@ describe('task retry', () => {
     await expect(host.tasks.retry(batch)).rejects.toThrow(refusal('task.state'))
   })
 
+  it('of a batch that waits again tells what it is now', async () => {
+    await host.register('a')
+    const [first] = await host.submit({ targets: ['a', 'a'] })
+    const batch = first?.batch ?? ''
+    for (const index of [1, 2]) await host.finish(`${batch}.${index}`, 'failed')
+    expect((await host.ended(batch)).state).toBe('failed')
+    await host.nodes.drain('a', '')
+    expect(await host.tasks.retry(batch)).toMatchObject({ state: 'queued', finished: null, items: { counts: { queued: 2 } } })
+  })
+
+  it('of a batch and of one of its items at once gives each item its place once', async () => {
+    const batch = await host.submitOne({ items: { kind: 'array', indexes: '1-5' } })
+    await host.tasks.kill(batch)
+    const { queries } = host.store
+    const readIndexes = queries.itemIndexes
+    let ofItem: Promise<unknown> | undefined
+    vi.spyOn(queries, 'itemIndexes').mockImplementationOnce(async (number) => {
+      const found = await readIndexes(number)
+      ofItem = host.tasks.retry(`${batch}.3`)
+      await host.settled()
+      return found
+    })
+    await host.tasks.retry(batch)
+    await ofItem
+    await host.register('a', { cores: 9 })
+    for (const index of [1, 2, 3, 4, 5]) await host.finish(`${batch}.${index}`)
+    expect(await host.ended(batch)).toMatchObject({ state: 'succeeded', items: { counts: { succeeded: 5 } } })
+  })
+
+  it('of one item whose batch waited for another task does not wait again', async () => {
+    await host.register('a')
+    const first = await host.submitOne()
+    await host.finish(first, 'failed')
+    const batch = await host.submitOne({ items: { kind: 'array', indexes: '1-2' }, after: [{ on: 'fail', task: first }] })
+    await host.finish(`${batch}.1`)
+    await host.finish(`${batch}.2`, 'failed')
+    await host.ended(batch)
+    await host.tasks.retry(first)
+    await host.finish(first, 'succeeded', 0, 2)
+    await host.ended(first)
+    await host.tasks.retry(`${batch}.2`)
+    await host.finish(`${batch}.2`, 'succeeded', 0, 2)
+    expect((await host.ended(batch)).state).toBe('succeeded')
+  })
+
   it('of one item brings its batch back', async () => {
     await host.register('a')
     const batch = await host.submitOne({ items: { kind: 'array', indexes: '1-2' } })
@@ -185,5 +230,20 @@ describe('task rerun', () => {
     const [first] = await host.submit({ targets: ['a', 'a'] })
     const { tasks: again } = await host.tasks.rerun(first?.batch ?? '', { latest: false, submitter: '' })
     expect(again.map(({ target, index }) => [target, index])).toEqual([['a', 1], ['a', 2]])
+  })
+
+  it('of a batch of targets leaves an item to any node that was moved so', async () => {
+    for (const name of ['a', 'b']) await host.register(name)
+    const [first] = await host.submit({ targets: ['a', 'b'], parallel: 1, hold: true })
+    await host.tasks.move(`${first?.batch}.2`, { target: null })
+    const { tasks: again } = await host.tasks.rerun(first?.batch ?? '', { latest: false, submitter: '' })
+    expect(again.map(({ target, index }) => [target, index])).toEqual([['a', 1], [null, 2]])
+  })
+
+  it('of an item repeats what its values made of the command, whatever that is', async () => {
+    const batch = await host.submitOne({ items: { kind: 'lines', lines: ['', 'x'.repeat(60_000)] }, command: ['%{line}', '%{line}%{line}%{line}'], hold: true })
+    const repeat = (index: number) => host.tasks.rerun(`${batch}.${index}`, { latest: false, submitter: '' })
+    expect((await repeat(1)).tasks[0]?.command).toEqual(['', ''])
+    await expect(repeat(2)).rejects.toThrow(refusal('task.command_invalid'))
   })
 })

@@ -68,6 +68,44 @@ describe('an array', () => {
     expect((await host.tasks.get(batch.id)).items?.counts).toEqual({ assigned: 3, queued: 6, succeeded: 1 })
   })
 
+  it('runs no more than so many while some may still run on a silent node', async () => {
+    for (const name of ['a', 'b']) await host.register(name, { cores: 9 })
+    const { id } = await submitBatch({ ...array('1-5'), parallel: 2, targets: [] })
+    for (const index of [1, 2]) {
+      await host.node.ordered(`${id}.${index}`)
+      await host.report(`${id}.${index}`, { state: 'running' })
+    }
+    const { node = '' } = await host.tasks.get(`${id}.1`)
+    host.silence(node ?? '')
+    for (const index of [1, 2]) await host.reached(`${id}.${index}`, 'lost')
+    await host.planned()
+    expect(await host.tasks.get(id)).toMatchObject({ message: `2 of the batch run at a time. 2 of them may still run on the node ${node}, which does not answer: "hakuriver client remove ${node}" gives them up.`, items: { counts: { lost: 2, queued: 3 } } })
+    await host.nodes.remove(node ?? '')
+    for (const index of [3, 4]) await host.node.ordered(`${id}.${index}`)
+  })
+
+  it('whose items are already rows is placed without those', async () => {
+    const { id } = await submitBatch(array('1-5'))
+    await host.tasks.hold(`${id}.3`)
+    await host.database.updateTable('tasks').set({ pending: '1-5' }).where('id', '=', id).execute()
+    await host.restart()
+    await host.register('a', { cores: 9 })
+    for (const index of [1, 2, 4, 5]) await host.node.ordered(`${id}.${index}`)
+    await host.tasks.release(`${id}.3`)
+    await host.node.ordered(`${id}.3`)
+    expect(await host.tasks.get(id)).toMatchObject({ items: { pending: '', counts: { assigned: 5 } } })
+  })
+
+  it('of items that reserve nothing runs no more than its nodes take, however many wait', async () => {
+    await host.register('a', { cores: 5 })
+    const { id } = await submitBatch({ ...array('1-100000'), cores: 0 })
+    await host.node.ordered(`${id}.80`)
+    await host.planned()
+    expect(await host.tasks.get(id)).toMatchObject({ message: expect.stringContaining('fewer tasks') as unknown, items: { counts: { assigned: 80, queued: 99_920 } } })
+    await host.finish(`${id}.1`)
+    await host.node.ordered(`${id}.81`)
+  })
+
   it('of 100,000 items is one row, quickly', async () => {
     const batch = await submitBatch({ ...array('1-100000'), hold: true })
     expect(await host.database.selectFrom('tasks').select('id').execute()).toEqual([{ id: batch.id }])
@@ -147,6 +185,12 @@ describe('killing', () => {
     expect(await host.tasks.get(batch.id)).toMatchObject({ state: 'queued', items: { pending: '1-2,4-5', counts: { queued: 4, killed: 1 } } })
     expect((await host.tasks.get(`${batch.id}.3`)).events.map(({ event, by }) => [event, by])).toEqual([['submitted', 'user klaus'], ['killed', 'user klaus']])
     await expect(host.tasks.kill(`${batch.id}.3`)).rejects.toThrow(expect.objectContaining({ code: 'task.finished' }))
+  })
+
+  it.each([[{ targets: ['a', 'a'] }, { killed: 2 }], [array('1-3'), { killed: 3 }]])('a batch %j that waits is answered with its end', async (body, counts) => {
+    await host.register('a')
+    const [first] = await host.submit({ ...body, hold: true })
+    expect(await host.tasks.kill(first?.batch ?? first?.id ?? '')).toMatchObject({ state: 'killed', items: { counts } })
   })
 
   it('a batch that waits ends it', async () => {

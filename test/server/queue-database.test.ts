@@ -88,6 +88,21 @@ describe('many tasks', () => {
     await database.destroy()
   })
 
+  it('have ids in the order of their numbers, even if the clock was set back between two Hosts', async () => {
+    const database = await openDatabase<Tables>(file, migrations)
+    const writer = createGroupWriter(file)
+    const submit = async (change: Partial<TaskRecord>) => {
+      const store = await createTaskStore({ database, writer })
+      const [task] = makeRecords({ body: submitBody.parse({ command: ['x'], environment: 'e-e' }), resolved: null, by: 'user', submitter: '', nextNumber: store.nextNumber })
+      await store.add(task ? [{ ...task, ...change }] : [])
+      return change.id ?? task?.id ?? ''
+    }
+    const first = await submit({ id: ulid(Date.parse('2099-01-01')).toLowerCase() })
+    expect([first, await submit({})].toSorted()[0]).toBe(first)
+    writer.close()
+    await database.destroy()
+  })
+
   it('are told from which time they are by their ids', async () => {
     const database = await openDatabase<Tables>(file, migrations)
     const writer = createGroupWriter(file)

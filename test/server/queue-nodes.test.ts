@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { Write } from '#core/database/group-writer.ts'
 import { createQueueHost, type QueueHost } from './support/queue-host.ts'
 
 let host: QueueHost
@@ -96,6 +97,108 @@ describe('a node that is silent', () => {
     expect((await host.tasks.get(once)).state).toBe('assigned')
     host.node.unreachable.clear()
     await host.node.ordered(once)
+  })
+})
+
+describe('what a node still runs although it was taken from it', () => {
+  const gpu = { id: 0, uuid: 'GPU-0', name: 'a GPU', memoryBytes: 1e9, numaNode: null }
+  let id: string
+
+  /** With a node that runs a task on its one GPU, and is silent. */
+  async function begin(retries: number): Promise<void> {
+    await host.register('a', { gpus: [gpu] })
+    id = await host.submitOne({ gpus: 1, retries })
+    await host.node.ordered(id)
+    await host.report(id, { state: 'running' })
+    host.silence('a')
+    await (retries > 0 ? host.reached(id, 'queued') : host.ended(id))
+  }
+
+  /** That another one waits until the node has told that the first is gone, and is told for whom. */
+  async function expectToWait(): Promise<void> {
+    const other = await host.submitOne({ gpus: 1, priority: 5 })
+    await host.beat('a')
+    await host.planned()
+    expect(await host.tasks.get(other)).toMatchObject({ state: 'queued' })
+    expect(host.tasks.plan()?.nodesFor(other)[0]?.reason).toMatchObject({ code: 'no_room', message: expect.stringContaining(id) as unknown })
+    expect(host.tasks.toNode(host.nodes.get('a'))).toMatchObject({ gpusReserved: [0], tasks: 1 })
+    await host.node.killed(id)
+    host.node.forget('a', host.node.known('a'))
+    await host.beat('a')
+    await host.node.ordered(other)
+    await host.finish(other)
+    expect(await host.database.selectFrom('left_behind').selectAll().execute()).toEqual([])
+  }
+
+  it('keeps its place, if its task is tried again by itself', async () => {
+    await begin(1)
+    await expectToWait()
+  })
+
+  it('keeps its place, if its task is retried by hand', async () => {
+    await begin(0)
+    await host.tasks.retry(id)
+    await expectToWait()
+  })
+
+  it('keeps its place over a restart of the Host', async () => {
+    await begin(1)
+    await host.restart()
+    await host.register('a', { gpus: [gpu] })
+    await expectToWait()
+  })
+
+  it('keeps its place for a Runner that registers again after its node was removed', async () => {
+    await begin(0)
+    await host.nodes.remove('a')
+    await host.reached(id, 'lost')
+    await host.register('a', { gpus: [gpu] })
+    await expectToWait()
+  })
+
+  it('frees its place with the next beat of a node that has it no more', async () => {
+    await begin(1)
+    host.node.forget('a', host.node.known('a'))
+    const other = await host.submitOne({ gpus: 1, priority: 5 })
+    await host.beat('a')
+    await host.node.ordered(other)
+  })
+})
+
+describe('a node that is gone by the time at which it is given a task', () => {
+  const isAssignment = ({ statements }: Write) => statements.some(({ parameters }) => parameters.includes('assigned'))
+
+  it.each([['offline', 0], ['offline', 1], ['removed', 0]])('(%s) does not keep it, whatever retries it has (%i)', async (how, retries) => {
+    await host.register('a')
+    host.disk.onWrite = (write) => {
+      if (!isAssignment(write)) return
+      host.disk.onWrite = undefined
+      host.node.unreachable.add('a')
+      host.silence('a')
+      if (how === 'removed') void host.nodes.remove('a')
+    }
+    const id = await host.submitOne({ retries })
+    await vi.waitUntil(() => host.store.live.get(id)?.instance === 1)
+    await host.reached(id, 'queued')
+    await host.register('b')
+    await host.node.ordered(id, 2)
+    expect(host.node.orders.get(id)?.instance).toBe(2)
+    expect(await host.store.get(id)).toMatchObject({ node: 'b', retriesLeft: retries })
+  })
+
+  it('does not get an order that was killed meanwhile', async () => {
+    await host.register('a')
+    let kill: Promise<unknown> | undefined
+    host.disk.onWrite = (write) => {
+      if (!isAssignment(write)) return
+      host.disk.onWrite = undefined
+      host.silence('a')
+      kill = host.tasks.kill(id)
+    }
+    const id = await host.submitOne()
+    expect(await host.ended(id)).toMatchObject({ state: 'killed', reason: 'user' })
+    await kill
+    expect(host.node.orders.size).toBe(0)
   })
 })
 

@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { TaskRecord } from '#server/queue/task-record.ts'
 import { createQueueHost, type QueueHost } from './support/queue-host.ts'
 
 let host: QueueHost
@@ -46,6 +47,23 @@ describe('the order of the queue', () => {
     }
     await host.restart()
     expect(queue()).toEqual(ids)
+  })
+
+  it('keeps what was moved last behind the others, and ahead of what comes after a restart', async () => {
+    const ids = [await host.submitOne(), await host.submitOne()]
+    for (let round = 0; round < 3; round++) await host.tasks.move(ids[0] ?? '', { to: 'last' })
+    await host.restart()
+    ids.push(await host.submitOne())
+    expect(queue()).toEqual([ids[1], ids[0], ids[2]])
+  })
+
+  it('can be changed however many wait', async () => {
+    const id = await host.submitOne({ hold: true })
+    const [own] = host.store.live.waiting()
+    const others = Array.from({ length: 200_000 }, (_, index) => ({ id: String(index), batch: null, priority: 0, rank: 1 - index }))
+    vi.spyOn(host.store.live, 'waiting').mockReturnValueOnce([...others, own] as TaskRecord[])
+    await host.tasks.move(id, { to: 'first' })
+    expect((await host.store.get(id)).rank).toBeLessThan(1 - 199_999)
   })
 
   it('holds batches, and items of them that were moved alone', async () => {

@@ -3,6 +3,7 @@ import type { NodeHardware, SubmitInput, Task, TaskReport } from '#core/api/sche
 import { isHakuError } from '#core/errors.ts'
 import { isFinal } from '#core/tasks/states.ts'
 import type { TaskRecord } from '#server/queue/task-record.ts'
+import type { PlacedTask } from '#server/scheduler/types.ts'
 import { createRandom } from '#simulator/random.ts'
 import { createQueueHost, type QueueHost } from './support/queue-host.ts'
 import { gpus, numa } from './support/scheduling.ts'
@@ -45,16 +46,23 @@ function randomBody(random: (limit: number) => number, ids: readonly string[]): 
   }
 }
 
+/** Neither by what the Host believes nor by what the nodes really run. */
 function assertNothingTwice(host: QueueHost): void {
+  const running = host.node.running()
   for (const name of names) {
-    const { cores = 0, memoryBytes = 0, numaNodes = [] } = hardware[name]
     const placed = host.store.live.reservations.on(name)
-    expect(placed.reduce((sum, task) => sum + task.cores, 0)).toBeLessThanOrEqual(cores)
-    expect(placed.reduce((sum, task) => sum + (task.memoryBytes ?? 0), 0)).toBeLessThanOrEqual(memoryBytes)
-    const given = placed.flatMap(({ gpuIds }) => gpuIds)
-    expect(new Set(given).size).toBe(given.length)
-    for (const { id, cores: share } of numaNodes) expect(placed.filter(({ numaNode }) => numaNode === id).reduce((sum, task) => sum + task.cores, 0)).toBeLessThanOrEqual(share)
+    assertFits(name, placed)
+    assertFits(name, running.filter(({ node }) => node === name).map(({ order }) => ({ ...order, gpuIds: order.gpus.map(({ id }) => id) })))
   }
+}
+
+function assertFits(name: (typeof names)[number], placed: readonly Pick<PlacedTask, 'cores' | 'memoryBytes' | 'gpuIds' | 'numaNode'>[]): void {
+  const { cores = 0, memoryBytes = 0, numaNodes = [] } = hardware[name]
+  expect(placed.reduce((sum, task) => sum + task.cores, 0)).toBeLessThanOrEqual(cores)
+  expect(placed.reduce((sum, task) => sum + (task.memoryBytes ?? 0), 0)).toBeLessThanOrEqual(memoryBytes)
+  const given = placed.flatMap(({ gpuIds }) => gpuIds)
+  expect(new Set(given).size).toBe(given.length)
+  for (const { id, cores: share } of numaNodes) expect(placed.filter(({ numaNode }) => numaNode === id).reduce((sum, task) => sum + task.cores, 0)).toBeLessThanOrEqual(share)
 }
 
 /** What was refused is no failure of the queue; anything else is. */
@@ -94,14 +102,18 @@ async function step(host: QueueHost, random: (limit: number) => number, ids: str
   else if (choice < 85) await attempt(host.tasks.retry(any))
   else if (choice < 87) await attempt(random(2) ? host.tasks.pause(any) : host.tasks.resume(any))
   else if (choice < 90) {
-    host.node.unreachable.add(name)
+    // Its beats may be what does not arrive.
+    if (random(3) > 0) host.node.unreachable.add(name)
     host.silence(name)
   } else if (choice < 94) {
     host.node.unreachable.delete(name)
     await host.beat(name)
   } else if (choice < 95) host.node.forget(name, host.node.known(name).slice(0, 1))
   else if (choice < 97) await (random(2) ? host.nodes.drain(name, '') : host.nodes.undrain(name))
-  else if (choice < 98) host.node.loseAnswers = !host.node.loseAnswers
+  else if (choice < 98) {
+    if (random(2)) host.node.loseAnswers = !host.node.loseAnswers
+    else await attempt(host.nodes.remove(name).then(() => host.register(name, hardware[name])))
+  }
   else for (const task of host.store.live.waiting()) await host.store.update(task.id, () => ({ notBefore: null }), 'test')
 }
 

@@ -74,7 +74,16 @@ describe('a submission', () => {
     const first = await host.submit({ key: 'a key of mine', command: ['one'] })
     expect(await host.submit({ key: 'a key of mine', command: ['one'] })).toEqual(first)
     await host.restart()
-    expect((await host.submit({ key: 'a key of mine', command: ['two'] })).map(({ id }) => id)).toEqual(first.map(({ id }) => id))
+    expect((await host.submit({ key: 'a key of mine', command: ['one'] })).map(({ id }) => id)).toEqual(first.map(({ id }) => id))
+    expect((await host.tasks.list({ limit: 10, level: 'all' })).items).toHaveLength(1)
+  })
+
+  it('with the key of another is refused, also while that one is on its way', async () => {
+    const first = host.submit({ key: 'a key of mine', command: ['one'] })
+    await expect(host.submit({ key: 'a key of mine', command: ['two'] })).rejects.toThrow(refusal('task.key_used'))
+    await first
+    await host.restart()
+    await expect(host.submit({ key: 'a key of mine', command: ['two'] })).rejects.toThrow(refusal('task.key_used', 'a key of its own'))
     expect((await host.tasks.list({ limit: 10, level: 'all' })).items).toHaveLength(1)
   })
 
@@ -116,6 +125,21 @@ describe('a submission', () => {
     await host.register('a')
     await host.planned()
     expect(await host.tasks.get(id)).toMatchObject({ state: 'queued', message: expect.stringContaining('has no version') as unknown })
+  })
+
+  it('waits once its version was moved away, even if it was seen before', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    const id = await host.submitOne()
+    await host.planned()
+    await host.tarballs.remove('my-env', 7)
+    vi.advanceTimersByTime(1000)
+    await host.register('a')
+    await host.planned()
+    expect(await host.tasks.get(id)).toMatchObject({ state: 'queued', message: expect.stringContaining('has no version') as unknown })
+    await host.publish(7)
+    vi.advanceTimersByTime(10_000)
+    await host.planned()
+    await host.node.ordered(id)
   })
 
   it('many at once are all there, with one question to the storage for many', async () => {

@@ -149,6 +149,21 @@ describe('pause', () => {
     expect(host.tasks.toNode(host.nodes.get('a')).coresReserved).toBe(1)
     expect(await host.tasks.resume(id)).toMatchObject({ state: 'running', wish: 'run' })
   })
+
+  it('of what ends at that moment is not a wish of its next execution', async () => {
+    await host.register('a')
+    const id = await host.submitOne({ retries: 1 })
+    await host.node.ordered(id)
+    await host.report(id, { state: 'running' })
+    const { dispatcher } = host.node
+    const { pause } = dispatcher
+    dispatcher.pause = async (...args) => {
+      const paused = await pause(...args)
+      await host.report(id, { state: 'failed', exitCode: 1, reason: 'exited' })
+      return paused
+    }
+    expect(await host.tasks.pause(id)).toMatchObject({ state: 'queued', wish: 'run' })
+  })
 })
 
 describe('faults', () => {

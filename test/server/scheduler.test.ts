@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { planPlacements } from '#server/scheduler/plan.ts'
-import type { NodeState, PlanInput, WaitingTask } from '#server/scheduler/types.ts'
+import { parseTarget } from '#core/tasks/targets.ts'
+import { createPlanner, planPlacements } from '#server/scheduler/plan.ts'
+import type { NodeState, PlacedTask, PlanInput, WaitingTask } from '#server/scheduler/types.ts'
 import { GB, gpus, input, node, numa, placed, waiting } from './support/scheduling.ts'
 
 /** `task@node` for each, with the GPUs that it got. */
@@ -71,6 +72,52 @@ describe('a task that reserves nothing', () => {
   it('goes elsewhere than to the node with its environment once that has as many tasks as cores', () => {
     const loadBytes = new Map([['v', new Map([['n1', 0]])]])
     expect(places(['a', 'b', 'c'].map((id) => waiting(id, { cores: 0, version: 'v' })), [node('n1', { cores: 2 }), node('n2', { cores: 2 })], { loadBytes })).toEqual(['a@n1', 'b@n1', 'c@n2'])
+  })
+})
+
+describe('how many tasks a node has at most', () => {
+  const many = (count: number, overrides: Partial<PlacedTask> = {}) => Array.from({ length: count }, (_, index) => placed(`x${index}`, { cores: 0, ...overrides }))
+
+  it('is told by its cores, for tasks that reserve neither cores nor GPUs', () => {
+    expect(places([waiting('a', { cores: 0, count: 500 })], [node('n1', { cores: 1 }), node('n2', { cores: 8 })]).map((place) => place.split('@')[1]).filter((name) => name === 'n1')).toHaveLength(64)
+    expect(places([waiting('a', { cores: 0, memoryBytes: 1, count: 500 })], [node('n1')])).toHaveLength(128)
+    const crowded = node('n1', { placed: many(128), gpus: gpus(24) })
+    expect(places([waiting('a', { cores: 0 }), waiting('b', { target: 'n1', cores: 0 }), waiting('c', { cores: 0, gpus: 1 }), waiting('d')], [crowded])).toEqual(['c@n1::0', 'd@n1'])
+  })
+
+  it('is told to those that wait for it', () => {
+    const plan = (target?: string) => planPlacements(input([waiting('a', { cores: 0, ...(target !== undefined && { target }) })], [node('n1', { placed: many(128) }), node('n2', { online: false })]))
+    expect(plan('n1').reasonFor('a')).toEqual({ code: 'no_room', message: 'n1 runs 128 tasks, the most that it takes before one reserves cores or GPUs.' })
+    expect(plan().reasonFor('a')).toEqual({ code: 'no_room', message: 'Waits for a node with fewer tasks: those that could run it have the most that they take before one reserves cores or GPUs. (1 is offline.)' })
+  })
+
+  it('frees a place with each that ends, for the first that waits', () => {
+    const planner = createPlanner()
+    const tasks = [waiting('a', { cores: 0, timeLimitSeconds: 9 }), waiting('b', { cores: 0 })]
+    const full = node('n1', { placed: many(128) })
+    expect(planner.plan(input(tasks, [full])).placements).toEqual([])
+    expect(planner.plan(input(tasks, [{ ...full, placed: many(127) }])).placements.map(({ taskId }) => taskId)).toEqual(['a'])
+  })
+})
+
+describe('a plan that is cut', () => {
+  it('has so many placements, and the next goes on with the rest, without those that had no room', () => {
+    const planner = createPlanner()
+    const large = node('n1', { cores: 4096 })
+    const nodes = [large, node('n2', { cores: 1, placed: [placed('x')] })]
+    const [first, second, third] = [waiting('a', { count: 25 }), waiting('b', { target: 'n2' }), waiting('c')]
+    expect(planner.plan(input([second], nodes))).toMatchObject({ placements: [], isCut: false })
+    // What has become free is not forgotten over the cut.
+    nodes[1] = node('n2', { cores: 1 })
+    const cut = planner.plan(input([{ ...first, target: parseTarget('n1') }, second, third], nodes, { mostPlacements: 20 }))
+    expect(cut).toMatchObject({ isCut: true, placements: { length: 20 } })
+    expect(new Set(cut.placements.map(({ taskId }) => taskId))).toEqual(new Set(['a']))
+    nodes[0] = { ...large, placed: cut.placements.map((_, index) => placed(`a.${index}`)) }
+    const rest = [{ ...first, target: parseTarget('n1'), count: 5 }, second, third]
+    const next = planner.plan(input(rest, nodes, { mostPlacements: 20 }))
+    expect(next.isCut).toBe(false)
+    expect(next.placements.map(({ taskId, node: host }) => `${taskId}@${host}`)).toEqual([...Array.from({ length: 5 }, () => 'a@n1'), 'b@n2', 'c@n1'])
+    expect(next.placements).toEqual(planPlacements(input(rest, nodes)).placements)
   })
 })
 

@@ -33,7 +33,7 @@ export const showNode = defineCommand({
 export const drainNode = defineCommand({
   description: 'Give nodes no more tasks; those they have go on',
   example: 'hakuriver client drain node1 --reason "new disk on Monday"',
-  args: { ...names, reason: { type: 'string', valueHint: 'text', description: 'Why, for people' } },
+  args: { ...names, reason: { type: 'string', valueHint: 'text', description: 'Why: "client node" and "task explain" show it. Without it the reason that a node has stays' } },
   run: ({ args }) => changeNodes(args, (client, hostname) => client.call('drainNode', { params: { hostname }, body: { reason: args.reason } })),
 })
 

@@ -9,7 +9,7 @@ import { ids } from './ids.ts'
 const args = {
   ...ids,
   first: { type: 'boolean', description: 'Ahead of all that wait with its priority' },
-  last: { type: 'boolean', description: 'Behind them' },
+  last: { type: 'boolean', description: 'Behind all that wait with its priority' },
   before: { type: 'string', valueHint: 'id', description: 'Directly ahead of this one, whose priority it takes' },
   priority: { type: 'string', valueHint: 'number', description: 'Higher goes first: -1000 to 1000' },
   target: { type: 'string', valueHint: 'target', description: 'Where to run instead, HOST[:NUMA][::GPU,GPU]' },

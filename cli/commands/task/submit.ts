@@ -12,7 +12,8 @@ export const submitTask = defineCommand({
 Prints the id of each task on a line, of a batch (--array, --each-line, --sweep) its own; with --wait on standard error, since standard output
 is the task's. With --wait and --json the output is left out: standard output is the ended task as an object, several tasks an array.
 Exit code with --wait: the task's own, the highest of several; 1 where there is none because the task was killed or never began.
-Ctrl-C while it waits asks whether to leave the task alone or to kill it; where nobody can be asked, and the second time, the task goes on.`,
+Ctrl-C while it waits asks for a key: d leaves the task alone, k kills it, c goes on waiting. The second time, and where nobody can be asked, the
+task is left alone too.`,
   example: `hakuriver task submit --container my-env --cores 4 --memory 8G --wait -- python /shared/train.py
 hakuriver task submit --container my-env --sweep 'lr=0.1,0.01 seed=1..10' -- python train.py --lr %{lr} --seed %{seed}`,
   args: submitArgs,

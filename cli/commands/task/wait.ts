@@ -7,8 +7,9 @@ const MOST_OF_ANY = 50
 
 export const waitTask = defineCommand({
   description: 'Wait for the end of tasks and exit as they do',
-  notes: `Exit code: the highest of all; with --any that of the first to end.
-Ctrl-C asks whether to leave the tasks alone or to kill them.`,
+  notes: `Prints each with its state as it ends. Exit code: the highest of all; with --any that of the first to end. 1 for one that has none: one that
+was lost with its node too, although that may bring it back.
+Ctrl-C asks for a key: d leaves the tasks alone, k kills them, c goes on waiting.`,
   example: 'hakuriver task wait 01ja3v8xk2m4n6p8q0r2s4t6v8',
   args: { ...ids, any: { type: 'boolean', description: 'Only until the first of them has ended' } },
   async run({ args }) {

@@ -26,9 +26,10 @@ export const task: Task = {
   sync: null, submitted: '2026-02-03T04:05:06.000Z', started: null, finished: null,
 }
 
-const items: BatchItems = { kind: 'array', size: 3, parallel: null, pack: false, pending: '1-3', counts: { queued: 3 } }
+/** Of an array, nothing of it begun. */
+export const items: BatchItems = { kind: 'array', size: 3, parallel: null, pack: false, pending: '1-3', counts: { queued: 3 } }
 
-/** A batch of an array, nothing of it begun. */
+/** A batch of {@link items}. */
 export const batch: Task = { ...task, id: '01bbbbbbbbbbbbbbbbbbbbbbbb', items }
 
 /** `batch`, ended with one item that failed. */
@@ -41,5 +42,5 @@ export function itemOf(index: number, more: Partial<Task> = {}): Task {
 
 /** `task`, ended with this exit code. */
 export function endedTask(exitCode: number | null, more: Partial<Task> = {}): Task {
-  return { ...task, state: exitCode === 0 ? 'succeeded' : 'failed', reason: 'exited', exitCode, instance: 1, node: 'node1', started: task.submitted, finished: task.submitted, ...more }
+  return { ...task, state: exitCode === 0 ? 'succeeded' : 'failed', reason: 'exited', message: exitCode ? `The command ended with exit code ${exitCode}.` : null, exitCode, instance: 1, node: 'node1', started: task.submitted, finished: task.submitted, ...more }
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -25,6 +25,15 @@ beforeEach(() => {
 afterEach(() => rmSync(root, { recursive: true }))
 
 const start = () => prepareSharedDirectory(paths, { id: 'host-1', stateFile })
+it('a start makes a directory that tasks of all users write in, and leaves one that is there as it is', () => {
+  start()
+  expect(statSync(paths.data).mode & 0o7777).toBe(0o1777)
+  expect(statSync(paths.outputs).mode & 0o022).toBe(0)
+  chmodSync(paths.data, 0o750)
+  start()
+  expect(statSync(paths.data).mode & 0o7777).toBe(0o750)
+})
+
 const store = () => createFileSystemStore({ directory: paths.tarballs, ownerId: 'me', mark: paths.mark })
 const gone = { code: 'storage.unavailable', message: expect.stringContaining('mounted') }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { type NodeHardware, submitBody, type SubmitInput, type Task, type TaskReport } from '#core/api/schemas.ts'
 import { configSchema } from '#core/config/schema.ts'
-import { createGroupWriter } from '#core/database/group-writer.ts'
+import { createGroupWriter, type GroupWriter, type Write } from '#core/database/group-writer.ts'
 import { openDatabase } from '#core/database/open.ts'
 import { createFileSystemStore } from '#core/tarballs/file-system-store.ts'
 import { isFinal, type TaskState } from '#core/tasks/states.ts'
@@ -32,10 +32,11 @@ export async function createQueueHost(rules: Partial<TaskRules> = {}) {
   }
   await publish(7)
   const node = createNodeModel()
+  const disk: Disk = { isFull: false, refused: 0, onWrite: undefined }
 
   async function open() {
     const database = await openDatabase<Tables>(join(directory, 'host.db'), migrations)
-    const writer = createGroupWriter(join(directory, 'host.db'))
+    const writer = withDisk(createGroupWriter(join(directory, 'host.db')), disk)
     const nodes = await createNodes({ database, heartbeatSeconds: 5, timeoutFactor: 6 })
     const store = await createTaskStore({ database, writer })
     const marks = await createVersionMarks(database)
@@ -67,6 +68,8 @@ export async function createQueueHost(rules: Partial<TaskRules> = {}) {
 
   const host = {
     node,
+    /** Full: no change of a task can be stored. `refused` counts those that were not. */
+    disk,
     tarballs,
     directory,
     publish,
@@ -134,6 +137,13 @@ export async function createQueueHost(rules: Partial<TaskRules> = {}) {
       }
     },
 
+    /** Resolves once the full disk has refused a change; it has room from then on. */
+    async refusedOnce(): Promise<void> {
+      const before = disk.refused
+      while (disk.refused === before) await setImmediate()
+      disk.isFull = false
+    },
+
     /** Resolves to the task once it has ended. */
     async ended(id: string): Promise<Task> {
       for (;;) {
@@ -162,4 +172,25 @@ export async function createQueueHost(rules: Partial<TaskRules> = {}) {
   }
   return host
 }
+
+interface Disk {
+  isFull: boolean
+  /** So many changes. */
+  refused: number
+  /** Right before a change is written. */
+  onWrite: ((write: Write) => void) | undefined
+}
+
+function withDisk(writer: GroupWriter, disk: Disk): GroupWriter {
+  return {
+    ...writer,
+    write(write) {
+      disk.onWrite?.(write)
+      if (!disk.isFull) return writer.write(write)
+      disk.refused++
+      return Promise.reject(new Error('database or disk is full'))
+    },
+  }
+}
+
 export type QueueHost = Awaited<ReturnType<typeof createQueueHost>>

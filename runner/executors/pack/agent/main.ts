@@ -50,12 +50,12 @@ async function spawnItem({ item, command, env: own, workdir, stdout, stderr, oom
 const SCORE_FILE = '/proc/self/oom_score_adj'
 
 /** What is started meanwhile has it from its beginning on, and so has all that it starts. */
-function withScore<T>(score: number | null, start: () => T): T {
-  if (score === null) return start()
+function withScore<T>(score: number | null, work: () => T): T {
+  if (score === null) return work()
   const before = readFileSync(SCORE_FILE, 'utf8').trim()
   try {
     setScore(String(score))
-    return start()
+    return work()
   } finally {
     setScore(before)
   }
