@@ -85,7 +85,7 @@ export const errorCatalogue = {
   'node.name_invalid': { kind: 'invalid', title: 'Not a valid node name' },
   'node.name_in_use': { kind: 'conflict', title: 'A living node has this name' },
   'node.online': { kind: 'conflict', title: 'The node is online' },
-  'node.unreachable': { kind: 'unreachable', title: 'The node does not answer' },
+  'node.unreachable': { kind: 'unavailable', title: 'The node does not answer' },
   'node.too_small': { kind: 'impossible', title: 'No node could ever run this' },
   'target.invalid': { kind: 'invalid', title: 'Not a valid target' },
   'size.invalid': { kind: 'invalid', title: 'Not a valid size' },

@@ -36,22 +36,21 @@ export function guardDetach(client: HostClient, ids: readonly string[], untilEnd
     question?.close()
   }
 
-  function ask(): void {
+  async function ask(): Promise<void> {
     const [them, it] = ids.length === 1 ? ['the task', 'it'] : ['the tasks', 'them']
     question = askKey(`\nLeave ${them} alone (d), kill ${it} (k), or continue to wait (c)? [d/k/C] `, answers)
-    void question.answer.then((answer) => {
-      question = undefined
-      if (answer === 'detach') detach('SIGINT')
-      if (answer === 'kill') void kill(client, ids)
-    })
     // That the Host stays away tells whoever waits for the answer.
     ended ??= untilEnd?.().catch(() => {})
     void ended?.then(over)
+    const answer = await question.answer
+    question = undefined
+    if (answer === 'detach') detach('SIGINT')
+    if (answer === 'kill') await kill(client, ids)
   }
 
   const release = onInterrupt((signal) => {
     const canAsk = signal === 'SIGINT' && process.stdin.isTTY && !process.stdin.readableEnded && process.stderr.isTTY && !question && !isOver
-    if (canAsk) ask()
+    if (canAsk) void ask()
     else detach(signal)
   })
   return {

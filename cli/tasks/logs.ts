@@ -37,7 +37,7 @@ function readRange(args: CommandContext<OutputArgs>['args']): OutputRange {
 }
 
 function parseByte(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw usage(`${quote(text)} is not the number of a byte.`)
+  if (!/^\d{1,15}$/.test(text)) throw usage(`${quote(text)} is not the number of a byte, counted from 0.`)
   return Number(text)
 }
 

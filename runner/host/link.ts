@@ -101,13 +101,15 @@ export function createLink(options: LinkOptions): Link {
 
   /** Beats until the Host wants a new registration. */
   async function beatOn(heartbeatSeconds: number): Promise<void> {
+    // From one look to the next: it may have been stopped in the middle of a beat.
+    let slept = startWatch()
     for (;;) {
-      const slept = startWatch()
       await setTimeout(heartbeatSeconds * 1000, undefined, { signal: closing })
       if (slept() > FROZEN_BEATS * heartbeatSeconds * 1000) {
         console.error('[hakuriver] [runner] this Runner did not run for some time: it asks the Host what is still wanted')
         options.retell()
       }
+      slept = startWatch()
       try {
         await beat()
       } catch (error) {

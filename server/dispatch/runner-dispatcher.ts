@@ -23,7 +23,7 @@ export function createRunnerDispatcher(findNode: (hostname: string) => NodeRecor
     const known = clients.get(hostname)
     if (known?.key === key) return known
     if (known) close(known)
-    const options = { api: runnerApi, url: node.url, token: node.hostToken, unreachable: 'node.unreachable' } as const
+    const options = { api: runnerApi, url: node.url, token: node.hostToken, peer: hostname, unreachable: 'node.unreachable' } as const
     const made = { key, quick: createClient({ ...options, connections: CONNECTIONS }), long: createClient(options) }
     clients.set(hostname, made)
     return made

@@ -46,7 +46,7 @@ describe('what a task printed', () => {
 
   it.each([
     [['--tail', 'all'], '--tail "all" is not a whole number from 0 to 1000000'],
-    [['--since-byte', '-1'], '--since-byte needs a value'],
+    [['--since-byte', '-1'], '--since-byte "-1" is not the number of a byte, counted from 0.'],
     [['--since-byte', 'x'], '--since-byte "x" is not the number of a byte'],
     [['--instance', '0'], '--instance "0" is not a whole number from 1'],
     [['--tail', '1', '--since-byte', '1'], '--tail and --since-byte can not be given together'],
@@ -83,14 +83,14 @@ describe('--follow', () => {
     await running.seen('stdout', 'now')
     model.task(task.id).print('stderr', 'and then\n')
     model.task(task.id).end(4)
-    expect(await running.finished).toEqual({ code: 4, stdout: 'now\n', stderr: 'and then\n' })
+    expect(await running.finished).toEqual({ code: 4, stdout: 'now\n', stderr: `and then\nhakuriver: task ${task.id} failed: The command ended with exit code 4.\n` })
   })
 
   it('ends with one that was killed before it began', async () => {
     const model = createTaskModel(task)
     const running = await start(model, 'stdout', task.id, '-f')
     model.task(task.id).end(null, { state: 'killed', reason: 'user', message: 'Killed by ada.' })
-    expect(await running.finished).toEqual({ code: 1, stdout: '', stderr: `Task ${task.id} was killed: Killed by ada.\n` })
+    expect(await running.finished).toEqual({ code: 1, stdout: '', stderr: `hakuriver: task ${task.id} was killed: Killed by ada.\n` })
   })
 
   it('with --tail goes on behind what it has after a lost link', async () => {
@@ -131,7 +131,7 @@ describe('of a batch', () => {
     await running.seen('stdout', '1: x\n')
     model.task(`${batch.id}.1`).end(2)
     model.task(batch.id).set(endedBatch)
-    expect(await running.finished).toEqual({ code: 2, stdout: '1: x\n', stderr: `Batch ${batch.id} failed: 1 of 3 items failed.\n` })
+    expect(await running.finished).toEqual({ code: 2, stdout: '1: x\n', stderr: `hakuriver: batch ${batch.id} failed: 1 of 3 items failed.\n` })
   })
 
   it('shows the others where that of an item is gone, and ends with 3', async () => {

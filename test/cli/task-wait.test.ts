@@ -21,7 +21,7 @@ describe('submit --wait', () => {
     model.task(task.id).print('stdout', 'caf\u00E9\n')
     await running.seen('stdout', 'caf')
     model.task(task.id).print('stderr', 'err')
-    model.task(task.id).end(7, { message: 'The command ended with exit code 7.' })
+    model.task(task.id).end(7)
     expect(await running.finished).toEqual({ code: 7, stdout: 'caf\uFFFD\n', stderr: `${task.id}\nerr\nhakuriver: task ${task.id} failed: The command ended with exit code 7.\n` })
   })
 
@@ -163,14 +163,14 @@ describe('task wait', () => {
     model.task(a).end(9)
     await running.seen('stdout', `${a} failed\n`)
     model.task(b).end(1)
-    expect(await running.finished).toEqual({ code: 9, stdout: `${c} succeeded\n${a} failed\n${b} failed\n`, stderr: `hakuriver: task ${a} failed.\nhakuriver: task ${b} failed.\n` })
+    expect(await running.finished).toEqual({ code: 9, stdout: `${c} succeeded\n${a} failed\n${b} failed\n`, stderr: `hakuriver: task ${a} failed: The command ended with exit code 9.\nhakuriver: task ${b} failed: The command ended with exit code 1.\n` })
   })
 
   it('--any waits for the first', async () => {
     const model = createTaskModel(...ids.map((id) => ({ ...task, id })))
     const { running } = await start(model, 'wait', '--any', ...ids)
     model.task(b).end(4)
-    expect(await running.finished).toEqual({ code: 4, stdout: `${b} failed\n`, stderr: `hakuriver: task ${b} failed.\n` })
+    expect(await running.finished).toEqual({ code: 4, stdout: `${b} failed\n`, stderr: `hakuriver: task ${b} failed: The command ended with exit code 4.\n` })
   })
 
   it('waits for those that there are, and tells of the others', async () => {

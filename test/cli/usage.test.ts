@@ -57,26 +57,26 @@ describe('usage', () => {
 
         --container=<environment>    Environment to run in, NAME or NAME@VERSION; NULL for a plain process without a container (Required)
                 --target=<target>    Where to run, HOST[:NUMA][::GPU,GPU], one task for each; without it the Host picks a node (repeatable)
-                 --cores=<number>    Cores to reserve and limit to, 1 unless given; 0 reserves nothing and sets no limit
-                  --memory=<size>    Memory to reserve and limit to, such as 512M or 24G; without it no limit
-                  --gpus=<number>    So many GPUs of one node
+                 --cores=<number>    Cores to reserve and limit to, up to 4096, 1 unless given; 0 reserves nothing and sets no limit
+                  --memory=<size>    Memory to reserve and limit to, such as 512M or 24G, 6MiB at least; without it no limit
+                  --gpus=<number>    So many GPUs of one node, up to 64
               --gpu-memory=<size>    Least memory of each of them, such as 24G
              --env=<name[=value]>    Environment variable of the task; NAME alone takes the value from here (repeatable)
-                --env-file=<file>    File with a variable on each line; --env goes before it (repeatable)
+                --env-file=<file>    File with a variable on each line; where --env has the same one, that counts (repeatable)
            --mount=<src:dst[:ro]>    Directory of the node, seen in the task (repeatable)
                --user=<uid[:gid]>    Whom it runs as; else the Host's default, and without a container the Runner's user
             --workdir=<directory>    Where it begins; else /shared
               --network=<network>    Docker network, such as host, bridge or none; else the Host's default
                      --privileged    Run it privileged
-                    --name=<text>    A name for people
+                    --name=<text>    A name for people, up to 256 characters
               --priority=<number>    Higher goes first: -1000 to 1000, 0 unless given
                            --hold    Keep it in the queue until "hakuriver task release ID"
                       --at=<time>    Not before this time, such as 2026-02-03T14:00, 14:00 or now+10m
                      --after=<id>    Only after this task: ok:ID when it has succeeded (also ID alone), any:ID when it has ended, fail:ID when it has ended otherwise (repeatable)
-                 --retry=<number>    So many more executions after one that failed, was lost, or ran out of memory or time
-          --time-limit=<duration>    End it as timed_out after so long, such as 90 (seconds), 10m, 1h30m or 1-12:00:00
+                 --retry=<number>    So many more executions, up to 1000, after one that failed, was lost, or ran out of memory or time
+          --time-limit=<duration>    End it as timed_out after so long, such as 90 (seconds), 10m, 1h30m or 1-12:00:00; 366d at most
                   --signal=<name>    What a killed or timed out task gets first; TERM unless given
-               --grace=<duration>    How long it then has; 10s unless given
+               --grace=<duration>    How long it then has before KILL, up to 1h; 10s unless given
                 --array=<indexes>    A task for each number, such as 1-1000, 1,3,7-9, 0-100:10, or 1-1000%50 for 50 at a time
                --each-line=<file>    A task for each line of a file; - for standard input
              --sweep=<parameters>    A task for each combination, such as 'lr=0.1,0.01 seed=1..10' (repeatable)
@@ -84,9 +84,9 @@ describe('usage', () => {
                            --pack    Items on one node share one warm container: for many short ones
                    --notify=<url>    Where the Host posts the ended task; with --wait also a command, which is run here without a shell
                            --wait    Wait for the end and exit as the task does; shows the output of a single task
-                     -f, --follow    The same, and show the output of a batch too
+                     -f, --follow    As --wait, and show the output of a batch too
                         --dry-run    Tell where each task would run and what has to be loaded there, and store nothing
-                     --key=<text>    Submitting again with the same key makes nothing new, and prints the same
+                     --key=<text>    Submitting again with the same key, of 8 to 64 characters, makes nothing new within a day, and prints the same
                   --config=<file>    Configuration file; else HAKURIVER_CONFIG, else ~/.hakuriver/config.toml
                      --host=<url>    Host to talk to, such as http://10.0.0.1:8000; else the one of the configuration
                            --json    Print the objects of the API as JSON, errors too
@@ -96,7 +96,8 @@ describe('usage', () => {
       Prints the id of each task on a line, of a batch (--array, --each-line, --sweep) its own; with --wait on standard error, since standard output
       is the task's. With --wait and --json the output is left out: standard output is the ended task as an object, several tasks an array.
       Exit code with --wait: the task's own, the highest of several; 1 where there is none because the task was killed or never began.
-      Ctrl-C while it waits asks whether to leave the task alone or to kill it; where nobody can be asked, and the second time, the task goes on.
+      Ctrl-C while it waits asks for a key: d leaves the task alone, k kills it, c goes on waiting. The second time, and where nobody can be asked, the
+      task is left alone too.
 
       Example: hakuriver task submit --container my-env --cores 4 --memory 8G --wait -- python /shared/train.py
                hakuriver task submit --container my-env --sweep 'lr=0.1,0.01 seed=1..10' -- python train.py --lr %{lr} --seed %{seed}

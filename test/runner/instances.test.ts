@@ -142,6 +142,25 @@ describe.skipIf(engineMissing !== undefined)('executions of one task', () => {
     expect(await workspace.stdout(id)).toBe('went on\n')
   })
 
+  it('are asked for after a freeze in the middle of a beat too', async () => {
+    const id = createId()
+    await start(id, 1)
+    // The answer comes while nobody is there to read it.
+    const frozen = new Promise<void>((resolve) => {
+      host.knobs.beforeBeat = async () => {
+        host.knobs.beforeBeat = () => undefined
+        runner.freeze()
+        await host.untilSilent(5)
+        resolve()
+      }
+    })
+    await frozen
+    host.knobs.unknown.add(`${id}-1`)
+    runner.wake()
+    await runner.untilLogged(/did not run for some time/)
+    await expect.poll(() => alive(id)).toEqual([])
+  })
+
   it('are told in every beat, each by its instance', async () => {
     const id = createId()
     await start(id, 3)

@@ -281,6 +281,16 @@ describe('a Host that restarts', () => {
     expect(host.node.starts.size).toBe(550)
   })
 
+  it('loses the tasks of a node that it removed as it died', async () => {
+    await host.register('a')
+    const id = await host.submitOne()
+    await host.node.ordered(id)
+    await host.report(id, { state: 'running' })
+    await host.database.deleteFrom('nodes').execute()
+    await host.restart()
+    expect(await host.ended(id)).toMatchObject({ state: 'lost', reason: 'node_removed' })
+  })
+
   it('ends a batch whose last item ended as the Host died', async () => {
     await host.register('a')
     const batch = await host.submitOne({ items: { kind: 'array', indexes: '1' } })

@@ -40,7 +40,12 @@ export function itemOf(index: number, more: Partial<Task> = {}): Task {
   return { ...task, id: `${batch.id}.${index}`, batch: batch.id, index, variables: { index: String(index) }, ...more }
 }
 
+/** As nodes tell it. */
+export function exitMessage(exitCode: number | null): string | null {
+  return exitCode ? `The command ended with exit code ${exitCode}.` : null
+}
+
 /** `task`, ended with this exit code. */
 export function endedTask(exitCode: number | null, more: Partial<Task> = {}): Task {
-  return { ...task, state: exitCode === 0 ? 'succeeded' : 'failed', reason: 'exited', message: exitCode ? `The command ended with exit code ${exitCode}.` : null, exitCode, instance: 1, node: 'node1', started: task.submitted, finished: task.submitted, ...more }
+  return { ...task, state: exitCode === 0 ? 'succeeded' : 'failed', reason: 'exited', message: exitMessage(exitCode), exitCode, instance: 1, node: 'node1', started: task.submitted, finished: task.submitted, ...more }
 }

@@ -4,6 +4,7 @@ import type { HostApi } from '#core/api/host.ts'
 import type { Task, TaskDetails } from '#core/api/schemas.ts'
 import { HakuError } from '#core/errors.ts'
 import { isFinal } from '#core/tasks/states.ts'
+import { exitMessage } from './samples.ts'
 import type { StubAnswer, StubRequest } from './stub-host.ts'
 
 type Stream = 'stdout' | 'stderr'
@@ -84,7 +85,7 @@ function createModelTask(task: Task) {
       changes.emit('change')
     },
     begin: () => set({ state: 'running', instance: now.instance + 1, node: 'node1', started: now.submitted }),
-    end: (exitCode: number | null, more: Partial<TaskDetails> = {}) => set({ state: exitCode === 0 ? 'succeeded' : 'failed', reason: 'exited', exitCode, finished: now.submitted, ...more }),
+    end: (exitCode: number | null, more: Partial<TaskDetails> = {}) => set({ state: exitCode === 0 ? 'succeeded' : 'failed', reason: 'exited', message: exitMessage(exitCode), exitCode, finished: now.submitted, ...more }),
     async untilFinal(ms: number) {
       const signal = ms > 0 ? AbortSignal.timeout(ms) : AbortSignal.abort()
       while (!isFinal(now.state) && !signal.aborted) await once(changes, 'change', { signal }).catch(() => {})

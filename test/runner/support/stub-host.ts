@@ -29,13 +29,15 @@ export interface StubHost {
     heartbeatSeconds: number
     /** A Host that was started again. */
     wantsHoldings: boolean
+    /** Called before a beat is answered. */
+    beforeBeat: () => Promise<void> | void
   }
   /** Resolves once `check` holds; looked at after each request. */
   until(what: string, check: () => boolean): Promise<void>
   /** The first report of `id` that is final; of its first instance unless said. */
   untilFinal(id: string, instance?: number): Promise<TaskReport>
   untilState(id: string, state: TaskReport['state'], instance?: number): Promise<TaskReport>
-  /** Resolves once so many beats in a row have not come. */
+  /** Resolves once so many beats in a row, from now on, have not come. */
   untilSilent(beats: number): Promise<void>
   /** Stops listening, and cuts what is open. */
   stop(): Promise<void>
@@ -72,6 +74,7 @@ export async function startStubHost(port = 0): Promise<StubHost> {
     if (request.url?.endsWith('/heartbeat')) {
       host.heartbeats.push(body as HeartbeatBody)
       lastBeat = performance.now()
+      await host.knobs.beforeBeat()
       return void send(200, { wantsHoldings: host.knobs.wantsHoldings })
     }
     const { reports } = body as { reports: TaskReport[] }
@@ -89,7 +92,7 @@ export async function startStubHost(port = 0): Promise<StubHost> {
     registrations: [],
     heartbeats: [],
     reports: [],
-    knobs: { refuseRegistration: undefined, isForgetful: false, acknowledges: true, refuseReports: () => undefined, unknown: new Set(), heartbeatSeconds: 0.2, wantsHoldings: false },
+    knobs: { refuseRegistration: undefined, isForgetful: false, acknowledges: true, refuseReports: () => undefined, unknown: new Set(), heartbeatSeconds: 0.2, wantsHoldings: false, beforeBeat: () => undefined },
     async until(what, check) {
       const signal = AbortSignal.timeout(PATIENCE_MS)
       while (!check()) {
@@ -109,7 +112,8 @@ export async function startStubHost(port = 0): Promise<StubHost> {
       return find() as TaskReport
     },
     async untilSilent(beats) {
-      const left = () => lastBeat + beats * host.knobs.heartbeatSeconds * 1000 - performance.now()
+      const from = performance.now()
+      const left = () => Math.max(from, lastBeat) + beats * host.knobs.heartbeatSeconds * 1000 - performance.now()
       while (left() > 0) await setTimeout(left())
     },
     async stop() {
