@@ -10,9 +10,9 @@ export interface Terminal {
   output(): string
 }
 
-/** A program at a terminal, of 100 columns and 30 rows unless said. */
-export function startTerminal(command: string, args: string[], env: NodeJS.ProcessEnv, { cols = 100, rows = 30 } = {}): Terminal {
-  const pty = spawn(command, args, { cols, rows, env: env as Record<string, string>, name: 'xterm' })
+/** A program at a terminal of 100 columns and 30 rows. */
+export function startTerminal(command: string, args: string[], env: NodeJS.ProcessEnv): Terminal {
+  const pty = spawn(command, args, { cols: 100, rows: 30, env: env as Record<string, string>, name: 'xterm' })
   let text = ''
   let wake = () => {}
   pty.onData((data) => {
