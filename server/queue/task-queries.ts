@@ -38,14 +38,18 @@ const columns = [
   'number', 'id', 'batch', 'item_index', 'variables', 'state', 'wish', 'reason', 'message', 'exit_code', 'instance', 'node', 'target', 'environment', 'version', 'submitter', 'priority', 'rank', 'retries_left',
   'not_before', 'gpu_ids', 'numa_node', 'submitted', 'started', 'finished', 'sequence', 'stdout_bytes', 'stderr_bytes', 'size', 'pending', 'unplaced', 'counts',
 ] as const
+/** Of what was submitted, in one page. */
+const MAX_PAGE_BYTES = 8 * 1024 * 1024
 const liveStates = taskStates.filter((state) => !isFinal(state))
 
 export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
-  /** Rows, each with its own spec or its batch's. */
+  /** Each with its own spec or its batch's. */
+  function withSpecs() {
+    return database.selectFrom('tasks').innerJoin('task_specs', (join) => join.on((eb) => eb('task_specs.number', '=', eb.fn.coalesce('tasks.batch', 'tasks.number'))))
+  }
+
   function rows() {
-    return database
-      .selectFrom('tasks')
-      .innerJoin('task_specs', (join) => join.on((eb) => eb('task_specs.number', '=', eb.fn.coalesce('tasks.batch', 'tasks.number'))))
+    return withSpecs()
       .select(columns.map((column) => `tasks.${column}` as const))
       .select('task_specs.spec')
   }
@@ -79,6 +83,18 @@ export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
     }
   }
 
+  /** As many of them as are answered in one piece, one at least: each may have megabytes. */
+  async function withinBytes(page: readonly number[]): Promise<readonly number[]> {
+    const found = await withSpecs().where(isOneOf(page)).select(['tasks.number', sql<number>`octet_length(task_specs.spec) + coalesce(octet_length(tasks.variables), 0)`.as('bytes')]).execute()
+    const sizes = new Map(found.map(({ number, bytes }) => [number, bytes]))
+    let sum = 0
+    const end = page.findIndex((number, place) => {
+      sum += sizes.get(number) ?? 0
+      return sum > MAX_PAGE_BYTES && place > 0
+    })
+    return end === -1 ? page : page.slice(0, end)
+  }
+
   async function findOne(select: SelectQueryBuilder<Tables, 'tasks' | 'task_specs', ReadRow>): Promise<TaskRecord | undefined> {
     const row = await select.executeTakeFirst()
     return row && fromRow(row)
@@ -89,9 +105,9 @@ export function createTaskQueries(database: Kysely<Tables>): TaskQueries {
       const { limit } = query
       const scope = await scopeOf(query)
       const numbers = scope === null ? [] : await findNumbers(database, { ...scope, limit: limit + 1 })
-      const page = numbers.slice(0, limit)
+      const page = await withinBytes(numbers.slice(0, limit))
       const found = await rows().where(isOneOf(page)).orderBy('tasks.number', 'desc').execute()
-      return { items: withSharedSpecs(found), nextCursor: numbers.length > limit ? String(page.at(-1)) : null }
+      return { items: withSharedSpecs(found), nextCursor: numbers.length > page.length ? String(page.at(-1)) : null }
     },
     find: (id) => findOne(wholeRows().where('tasks.id', '=', id)),
     byNumber: (number) => findOne(wholeRows().where('tasks.number', '=', number)),

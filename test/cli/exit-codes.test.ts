@@ -14,6 +14,7 @@ it.each<[ErrorCode, number]>([
   ['auth.required', 4],
   ['auth.role_refused', 4],
   ['host.unreachable', 5],
+  ['node.unreachable', 1],
   ['container.exists', 1],
   ['engine.unavailable', 1],
   ['storage.full', 1],

@@ -74,7 +74,7 @@ describe('asking for a change', () => {
   it('kill --wait says how it really ended', async () => {
     const killed = { ...endedTask(137, { state: 'killed', reason: 'user', wish: 'kill' }), events: [] }
     let asked = 0
-    expect(await run({ killTask: () => running, getTask: () => (asked++ < 2 ? running : killed) }, 'kill', '--wait', task.id)).toMatchObject({ code: 0, stdout: `${task.id} killed\n` })
+    expect(await run({ killTask: () => running, getTask: () => (asked++ < 2 ? { ...running, events: [] } : killed) }, 'kill', '--wait', task.id)).toMatchObject({ code: 0, stdout: `${task.id} killed\n` })
   })
 
   it.each([

@@ -173,7 +173,7 @@ describe('task list --watch', () => {
   it('takes a terminal that knows no size for one of 80 columns', async () => {
     const { host } = await watch()
     const terminal = startTerminal('sh', ['-c', 'stty cols 0 rows 0 && exec hakuriver.task list --watch'], programs.env(host.env))
-    await terminal.seen(/\u001B\[JID [^\r]{76}\r\n01[^\r]{77}\r\n/)
+    await terminal.seen(/\[JID [^\r]{76}\r\n01[^\r]{77}\r\n/)
     terminal.pty.write('\u0003')
     expect(await terminal.ended).toBe(0)
   })

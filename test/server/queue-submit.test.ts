@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { submitBody } from '#core/api/schemas.ts'
+import { submitBody, type SubmitInput } from '#core/api/schemas.ts'
 import { createQueueHost, type QueueHost } from './support/queue-host.ts'
 
 let host: QueueHost
@@ -51,6 +51,11 @@ describe('a submission', () => {
 
   it.each([
     [{ env: { HAKURIVER_TASK_ID: 'x' } }, 'task.command_invalid', 'HAKURIVER_TASK_ID'],
+    [{ env: { 'A B': 'x' } }, 'task.command_invalid', '"A B" is no name of an environment variable'],
+    [{ env: { 'A=B': 'x' } }, 'task.command_invalid', '"A=B" is no name of an environment variable'],
+    [{ mounts: ['/srv:/'] }, 'task.command_invalid', 'would hide the whole container'],
+    [{ mounts: ['/srv/a:/a', '/srv/b:/a/'] }, 'task.command_invalid', 'Two mounts have the target "/a"'],
+    [{ mounts: ['/srv/a:/opt'] }, 'task.command_invalid', 'docker.additional_mounts'],
     [{ privileged: true }, 'task.not_allowed', 'docker.allow_privileged'],
     [{ network: 'host' }, 'task.not_allowed', 'docker.allowed_networks'],
     [{ environment: null, network: 'none' }, 'task.command_invalid', 'a network'],
@@ -68,6 +73,43 @@ describe('a submission', () => {
     await expect(host.submit(body)).rejects.toThrow(refusal(code, message))
     await expect(host.tasks.preview(submitBody.parse({ command: ['true'], environment: 'my-env', ...body }))).rejects.toThrow(refusal(code))
     expect((await host.tasks.list({ limit: 10, level: 'all' })).items).toEqual([])
+  })
+
+  it('takes what the kernel takes, and no more', async () => {
+    await host.register('a')
+    const word = 'x'.repeat(131_071)
+    const id = await host.submitOne({ command: ['echo', word], env: { A: 'ä'.repeat(65_534) } })
+    await host.node.ordered(id)
+    expect(host.node.orders.get(id)?.command[1]).toHaveLength(131_071)
+    const limits = 'more than the kernel takes: 131,071 bytes for one word (128 KiB with the NUL behind it), 2 MiB in all.'
+    const refused: [Partial<SubmitInput>, string][] = [
+      [{ command: ['echo', `${word.slice(1)}ä`] }, `Word 2 of the command has 131,072 bytes, ${limits}`],
+      [{ env: { A: 'ä'.repeat(65_535) } }, `The environment variable "A" has 131,072 bytes with its name, ${limits}`],
+      [{ command: ['echo', ...Array.from({ length: 15 }, () => word)], env: { A: word.slice(100_000) } }, 'The command and its environment variables have 1,997,308 bytes'],
+      [{ command: ['echo', ...Array.from({ length: 10 }, () => word)], targets: Array.from({ length: 60 }, () => 'a') }, 'for each of 60 targets'],
+    ]
+    for (const [body, message] of refused) await expect(host.submit(body)).rejects.toThrow(refusal('task.command_invalid', message))
+  })
+
+  it('is listed in pages that one answer can carry', async () => {
+    const command = ['echo', ...Array.from({ length: 10 }, () => 'x'.repeat(100_000))]
+    for (let count = 0; count < 10; count++) await host.submit({ command, name: `t${count}` })
+    const first = await host.tasks.list({ limit: 1000, level: 'all' })
+    const second = await host.tasks.list({ limit: 1000, level: 'all', cursor: first.nextCursor ?? undefined })
+    expect([...first.items, ...second.items].map(({ name }) => name)).toEqual(Array.from({ length: 10 }, (_, count) => `t${9 - count}`))
+    expect([first.items.length, second.nextCursor]).toEqual([8, null])
+  })
+
+  it.each<[string, object]>([
+    ['half a character', { command: ['echo', 'a\ud800'] }],
+    ['a NUL', { command: ['echo', 'a\0'] }],
+    ['half a character', { env: { A: '\udc00' } }],
+    ['a NUL', { env: { 'A\0': '' } }],
+    ['half a character', { name: '\ud800' }],
+    ['a NUL', { submitter: '\0' }],
+    ['half a character', { items: { kind: 'lines', lines: ['\ud800'] } }],
+  ])('that has %s in its text is refused: %j', (_, body) => {
+    expect(submitBody.safeParse({ command: ['true'], environment: 'my-env', ...body }).error?.issues[0]?.message).toMatch(/^contains a NUL character$|^is not valid Unicode/)
   })
 
   it('with a key makes nothing the second time, and is answered like the first', async () => {
