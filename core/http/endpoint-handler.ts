@@ -172,7 +172,8 @@ function parseRequest(endpoint: Endpoint, admission: Admission, body: unknown): 
 
 /** A failed check may name a code of its own (`params.code`), such as `environment.name_invalid`. */
 function invalidRequest(place: string, error: z.ZodError): HakuError {
-  const issues: Issue[] = error.issues.map((issue) => ({ path: issue.path.map(String).join('.'), message: issue.message }))
+  // Of a name of a value, what is wrong with it.
+  const issues: Issue[] = error.issues.map((issue) => ({ path: issue.path.map(String).join('.'), message: (issue.code === 'invalid_key' ? issue.issues[0]?.message : undefined) ?? issue.message }))
   const first = error.issues[0]
   const code = first?.code === 'custom' ? (first.params?.['code'] as unknown) : undefined
   if (typeof code === 'string' && isErrorCode(code)) return new HakuError(code, first?.message ?? '', { issues })

@@ -150,6 +150,10 @@ describe('registration', () => {
     await beat('a', { instanceId: 'a-2' })
   })
 
+  it.each(['\r\n'.repeat(20), 'é'.repeat(32), `${'x'.repeat(32)} `, 'x'.repeat(31)])('with the token %j, which no header can carry or is too short, is refused', (hostToken) => {
+    expect(registerBody.safeParse({ hostname: 'a', url: 'http://127.0.0.1:1', instanceId: 'i', hostToken, hardware: { cores: 4, memoryBytes: 1e9 }, engine: null, runnerVersion: '1' }).error?.issues).toMatchObject([{ path: ['hostToken'] }])
+  })
+
   it('a beat tells which executions the node knows', async () => {
     const heard: Execution[][] = []
     nodes.events.on('heartbeat', (_, executions) => heard.push(executions))

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { WaitingReason } from '#core/api/schemas.ts'
 import type { Write } from '#core/database/group-writer.ts'
 import { createQueueHost, type QueueHost } from './support/queue-host.ts'
 
@@ -114,46 +115,46 @@ describe('what a node still runs although it was taken from it', () => {
     await (retries > 0 ? host.reached(id, 'queued') : host.ended(id))
   }
 
-  /** That another one waits until the node has told that the first is gone, and is told for whom. */
-  async function expectToWait(): Promise<void> {
+  /** Why another one waits when the node is back, and what is kept once it has told that the first is gone and runs the other. */
+  async function follow(): Promise<{ reason: WaitingReason | null | undefined; reserved: number[]; kept: unknown[] }> {
     const other = await host.submitOne({ gpus: 1, priority: 5 })
     await host.beat('a')
     await host.planned()
-    expect(await host.tasks.get(other)).toMatchObject({ state: 'queued' })
-    expect(host.tasks.plan()?.nodesFor(other)[0]?.reason).toMatchObject({ code: 'no_room', message: expect.stringContaining(id) as unknown })
-    expect(host.tasks.toNode(host.nodes.get('a'))).toMatchObject({ gpusReserved: [0], tasks: 1 })
+    const reason = host.tasks.plan()?.nodesFor(other)[0]?.reason
+    const reserved = host.tasks.toNode(host.nodes.get('a')).gpusReserved
     await host.node.killed(id)
     host.node.forget('a', host.node.known('a'))
     await host.beat('a')
-    await host.node.ordered(other)
     await host.finish(other)
-    expect(await host.database.selectFrom('left_behind').selectAll().execute()).toEqual([])
+    return { reason, reserved, kept: await host.database.selectFrom('left_behind').selectAll().execute() }
   }
+
+  const waitsForIt = () => ({ reason: { code: 'no_room', message: expect.stringContaining(id) as unknown }, reserved: [0], kept: [] })
 
   it('keeps its place, if its task is tried again by itself', async () => {
     await begin(1)
-    await expectToWait()
+    expect(await follow()).toEqual(waitsForIt())
   })
 
   it('keeps its place, if its task is retried by hand', async () => {
     await begin(0)
     await host.tasks.retry(id)
-    await expectToWait()
+    expect(await follow()).toEqual(waitsForIt())
   })
 
   it('keeps its place over a restart of the Host', async () => {
     await begin(1)
     await host.restart()
     await host.register('a', { gpus: [gpu] })
-    await expectToWait()
+    expect(await follow()).toEqual(waitsForIt())
   })
 
   it('keeps its place for a Runner that registers again after its node was removed', async () => {
     await begin(0)
     await host.nodes.remove('a')
-    await host.reached(id, 'lost')
+    await vi.waitUntil(() => !host.store.live.hasLost(id))
     await host.register('a', { gpus: [gpu] })
-    await expectToWait()
+    expect(await follow()).toEqual(waitsForIt())
   })
 
   it('frees its place with the next beat of a node that has it no more', async () => {
@@ -162,6 +163,7 @@ describe('what a node still runs although it was taken from it', () => {
     const other = await host.submitOne({ gpus: 1, priority: 5 })
     await host.beat('a')
     await host.node.ordered(other)
+    expect(host.store.live.reservations.leftOn('a')).toEqual([])
   })
 })
 

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { z } from 'zod'
 import { defineEndpoints } from '#core/api/endpoint.ts'
-import { nodeName } from '#core/api/schemas.ts'
+import { nodeName, text as plainText } from '#core/api/schemas.ts'
 import { createClient } from '#core/client/client.ts'
 import { HakuError } from '#core/errors.ts'
 import { defineEndpoint, defineSocketEndpoint } from '#core/http/endpoint-handler.ts'
@@ -17,6 +17,7 @@ import { TERMINAL_PROTOCOL, TOKEN_PROTOCOL_PREFIX } from '#core/terminal/protoco
 const api = defineEndpoints({
   open: { method: 'GET', path: '/api/open', summary: 'open', role: 'public', response: { status: 200, body: z.object({ ok: z.boolean() }) }, errors: [] },
   echo: { method: 'POST', path: '/api/echo/{name}', summary: 'echo', role: 'admin', params: z.strictObject({ name: z.string().max(5) }), body: z.strictObject({ text: z.string() }), maxBodyBytes: 100, response: { status: 201, body: z.object({ text: z.string() }) }, errors: [] },
+  named: { method: 'POST', path: '/api/named', summary: 'values by their names', role: 'admin', body: z.record(plainText, z.string()), response: { status: 204 }, errors: [] },
   hold: { method: 'GET', path: '/api/hold', summary: 'held until the server stops', role: 'admin', response: { status: 200, body: z.object({ ended: z.boolean() }) }, errors: [] },
   broken: { method: 'GET', path: '/api/broken', summary: 'throws', role: 'admin', response: { status: 200, body: z.object({}) }, errors: [] },
   upload: { method: 'POST', path: '/api/upload', summary: 'counts', role: 'admin', upload: ['application/x-tar', 'application/octet-stream'], maxBodyBytes: 5_000_000, response: { status: 201, body: z.object({ bytes: z.number() }) }, errors: [] },
@@ -32,6 +33,7 @@ beforeEach(async () => {
   const router = createRouter()
     .get('/api/open', defineEndpoint(api.open, () => ({ ok: true })))
     .post('/api/echo/:name', defineEndpoint(api.echo, ({ body, params, user }) => ({ text: `${params.name} ${body.text}${user && ` from ${user}`}` })))
+    .post('/api/named', defineEndpoint(api.named, () => undefined))
     .get('/api/hold', defineEndpoint(api.hold, ({ signal }) => new Promise((resolve) => {
       onHold()
       signal.addEventListener('abort', () => resolve({ ended: true }), { once: true })
@@ -140,6 +142,10 @@ describe('requests', () => {
     ['', 400, 'request.invalid_json'],
   ])('body %j → %d %s', async (body, status, code) => {
     expect(await call('POST', '/api/echo/x', { body })).toMatchObject({ status, body: { code } })
+  })
+
+  it('tells what is wrong with the name of a value', async () => {
+    expect(await call('POST', '/api/named', { body: '{"a\\u0000":"x"}' })).toMatchObject({ status: 400, body: { code: 'request.invalid', issues: [{ message: 'contains a NUL character' }] } })
   })
 
   it('counts a body without a length too', async () => {
