@@ -11,6 +11,9 @@ import { engineMissing, socketPath, testEngine } from '#test/support/engine.ts'
 import { createRandom } from '#simulator/random.ts'
 import { ensureBusybox } from '#test/support/images.ts'
 
+/** So many new bytes that every phase of their packaging is seen. */
+const LARGE = 150_000_000
+
 describe.skipIf(engineMissing)('a process that is killed', () => {
   const name = `crash-${createId().slice(-8)}`
   const interrupted: string[] = []
@@ -54,7 +57,7 @@ describe.skipIf(engineMissing)('a process that is killed', () => {
   }
 
   it.each([['stop', 0], ['capture', 0], ['write', 1]])('the Host in the middle of create-tar (%s): the version before stays, the container runs', async (phase, bytes) => {
-    await change()
+    await change(LARGE)
     const before = tarballs()
     const { id } = await cluster.client.call('createVersion', { params: { name }, body: {} })
     interrupted.push(id)
@@ -110,7 +113,7 @@ describe.skipIf(engineMissing)('a process that is killed', () => {
   }, 300_000)
 
   it('the Host told to stop in the middle of create-tar undoes it, and exits 0', async () => {
-    await change()
+    await change(LARGE)
     const before = tarballs()
     const { id } = await cluster.client.call('createVersion', { params: { name }, body: {} })
     await reached(id, 'capture', 0)
