@@ -39,9 +39,10 @@ export function createContainerExecutor(services: ContainerServices): Executor {
     },
 
     async start(run): Promise<OutputStream | undefined> {
-      for (;;) {
+      for (let attempt = 1; ; attempt += 1) {
         const stream = await startTaskContainer(run, services, idOf(run)).catch((error: unknown) => removeAndThrow(run, error))
         if (stream !== 'half-started') return stream && openOutputStream(stream)
+        if (attempt === MOST_ATTEMPTS) return removeAndThrow(run, new TaskFailure('engine_failed', new Error(`The Docker Engine was restarted in the middle of ${MOST_ATTEMPTS} starts of the task, or says so. Its log tells more.`)))
         await makeAnew(run)
       }
     },
@@ -120,6 +121,9 @@ export function createContainerExecutor(services: ContainerServices): Executor {
 }
 
 // --- internal ---
+
+/** So often a container is made for one that the Engine can not start any more. */
+const MOST_ATTEMPTS = 5
 
 function idOf({ record: { handle } }: TaskRun): string {
   if (handle === null) throw new Error('a container is asked for before it was made')

@@ -26,6 +26,6 @@ export function endHalfStarted(containerId: string): boolean {
 
 // --- internal ---
 
-const WORDS_RE = /: (?:task \S+ already exists|task \S+: already exists|id already in use)$/
+const WORDS_RE = /: (?:task \S+ already exists|task \S+: already exists|id already in use|failed to start shim: mkdir \S+: file exists(?:: unknown)?)$/
 /** `runc init`: what waits to become the command. */
 const RUNTIME_INIT = 'init'
